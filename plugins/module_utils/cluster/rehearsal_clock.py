@@ -1,0 +1,62 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The clock of a rehearsal: the embedded cluster's simulated time, asked over its API.
+
+The simulated clock stands still unless a client waits on it, so the time that
+Ansible itself needs between tasks costs no simulated time.
+"""
+
+from __future__ import annotations
+
+import queue
+
+CLOCK_PATH = "/bigvm/v1/clock"
+SETTLE = 5.0  # real seconds given to our own watch threads to catch up
+
+
+class RehearsalClock:
+    """The same three calls as :class:`~..common.clock.SystemClock`.
+
+    :param api: an :class:`~.api.Api` connected to a rehearsal.
+    """
+
+    simulated = True
+
+    def __init__(self, api):
+        self._api = api
+
+    def now(self):
+        """Simulated now, seconds since the epoch."""
+        return self._api.get(CLOCK_PATH, patience=0)["epoch"]
+
+    def sleep(self, seconds):
+        """Let the simulation run that many of its seconds."""
+        end = self.now() + max(0.0, seconds)
+        while True:
+            answer = self._advance(end - self.now())
+            if answer["epoch"] >= end - 1e-3:
+                return
+
+    def wait(self, inbox, seconds):
+        """The next item of ``inbox``, or None once ``seconds`` have been simulated.
+
+        The server stops early when it has delivered something to an open stream
+        of ours; our reader threads then get real time to put it into the inbox.
+        """
+        try:
+            return inbox.get_nowait()
+        except queue.Empty:
+            pass
+        answer = self._advance(max(0.0, seconds))
+        if not answer["delivered"]:
+            return None
+        try:
+            return inbox.get(timeout=SETTLE)
+        except queue.Empty:
+            return None
+
+    def _advance(self, seconds):
+        return self._api._json("POST", CLOCK_PATH + "/wait", {}, {"seconds": max(0.0, seconds)}, patience=0)
