@@ -1,0 +1,112 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""VMs + nodes + limits -> the plan that empties a node: waves and targets.
+
+The biggest guests go first and each alone: the greatest risk is known while
+everything else still stands where it was, and nothing shares their link. What
+remains goes side by side, as many at a time as the limits allow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+NO_ROOM = "NoRoomLeft"  # fits somewhere alone, but not beside what the plan puts there first
+
+
+def plan(node, facts, requests, max_parallel=None):
+    """The evacuation plan of one node.
+
+    :param node: name of the node to empty.
+    :param facts: what :func:`..migratability.judge` returned, for the VMs of that node.
+    :param requests: ``{(namespace, name): {resource: amount}}``, what each target pod will request.
+    :param max_parallel: upper limit of VMs per wave; None leaves it to the cluster's own limits.
+    :returns: ``{id, node, waves: [{number, vms: [{namespace, name, uid, memory_bytes, target_node,
+        target_choices}]}], vms: [{namespace, name, uid}], blocked: [{namespace, name, verdict, codes}], warnings: [code],
+        targets_pinned: bool, width}``. Deterministic; ``id`` changes with VMs, targets or risk.
+    """
+    # None (the schema could not be read) leaves the choice to the scheduler: always right, if less exact.
+    pinned = bool(facts["cluster"].get("target_by_name"))
+    movable, blocked = [], []
+    for vm in facts["vms"]:
+        (movable if vm["verdict"] == "live" else blocked).append(vm)
+    movable.sort(key=lambda vm: (-(vm.get("memory_bytes") or 0), vm["namespace"], vm["name"]))
+    width = _width(facts["cluster"].get("settings") or {}, max_parallel)
+    free = {name: _free(data) for name, data in facts["nodes"].items()}
+    waves = []
+    for group in _groups(movable, width):
+        placed = [_placed(vm, requests.get((vm["namespace"], vm["name"]), {}), free, pinned) for vm in group]
+        homeless = [vm for vm, place in zip(group, placed) if not place["target_choices"]]
+        blocked += [dict(vm, reasons=[{"code": NO_ROOM, "severity": "blocker"}]) for vm in homeless]
+        placed = [place for place in placed if place["target_choices"]]
+        if placed:
+            waves.append({"number": len(waves) + 1, "vms": placed})
+    result = {
+        "node": node,
+        "waves": waves,
+        "vms": [{key: vm[key] for key in ("namespace", "name", "uid")} for wave in waves for vm in wave["vms"]],
+        "blocked": [
+            {"namespace": vm["namespace"], "name": vm["name"], "verdict": vm["verdict"], "codes": _codes(vm, "blocker")}
+            for vm in blocked
+        ],
+        "warnings": sorted({code for vm in movable for code in _codes(vm, "warning")}),
+        "targets_pinned": pinned,
+        "width": width,
+    }
+    result["id"] = plan_id(result)
+    return result
+
+
+def plan_id(planned):
+    """Eight hex digits over all that an approval covers: node, VMs, targets, what blocks and what warns."""
+    covered = {key: planned[key] for key in ("node", "waves", "blocked", "warnings", "targets_pinned")}
+    return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _codes(vm, severity):
+    return sorted(reason["code"] for reason in vm.get("reasons") or [] if reason.get("severity") == severity)
+
+
+def _width(settings, max_parallel):
+    limits = [settings.get("parallel_migrations_per_cluster"), settings.get("parallel_outbound_migrations_per_node"), max_parallel]
+    return max(1, min([limit for limit in limits if limit] or [1]))
+
+
+def _groups(movable, width):
+    """Waves: critical guests and the biggest one alone, the rest ``width`` at a time."""
+    alone = [vm for index, vm in enumerate(movable) if index == 0 or vm.get("critical")]
+    rest = [vm for vm in movable if vm not in alone]
+    return [[vm] for vm in alone] + [rest[start:start + width] for start in range(0, len(rest), width)]
+
+
+_RESOURCES = {"memory": "memory_free", "hugepages-1Gi": "hugepages_1gi_free", "hugepages-2Mi": "hugepages_2mi_free", "cpu": "cpus_free"}
+
+
+def _free(node):
+    return {resource: node[field] for resource, field in _RESOURCES.items() if node.get(field) is not None}
+
+
+def _placed(vm, request, free, pinned):
+    """One VM with its target; what it takes there is booked in ``free``."""
+    choices = [name for name in vm.get("candidates") or [] if _fits(request, free.get(name, {}))]
+    target = choices[0] if choices else None
+    if target:
+        # Emptiest first, so that big guests do not crowd one node; the candidates' own order breaks ties.
+        target = max(choices, key=lambda name: (free.get(name, {}).get("memory", 0), -choices.index(name)))
+        for resource, amount in request.items():
+            if resource in free.get(target, {}):
+                free[target][resource] -= amount
+    return {
+        "namespace": vm["namespace"], "name": vm["name"], "uid": vm.get("uid"),
+        "memory_bytes": vm.get("memory_bytes") or 0,
+        "target_node": target if pinned else None,
+        "target_choices": choices,
+    }
+
+
+def _fits(request, room):
+    return all(amount <= room[resource] for resource, amount in request.items() if resource in room)

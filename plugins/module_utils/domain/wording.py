@@ -1,0 +1,79 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Verdicts and plans as lines of at most 80 columns, for people."""
+
+from __future__ import annotations
+
+import textwrap
+
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import format_bytes, format_duration
+
+WIDTH = 78  # two columns are left for the indent under a headline
+MARKS = {"live": "ok", "cold_only": "COLD", "blocked": "BLOCKED", "unknown": "UNKNOWN"}
+LONG_LIST = 40  # above it only what needs attention is listed VM by VM
+
+
+def verdict_lines(facts):
+    """What :func:`..migratability.judge` returned, in words."""
+    cluster, total = facts["cluster"], facts["summary"]
+    lines = [
+        "KubeVirt %s, HyperConverged %s, migration network %s"
+        % (cluster.get("kubevirt_version") or "?", cluster.get("hyperconverged_api") or "none",
+           cluster.get("migration_network") or "none (pod network)"),
+        "%d VMs: %d can move live, %d only cold, %d blocked, %d unknown"
+        % (len(facts["vms"]), total["live"], total["cold_only"], total["blocked"], total["unknown"]),
+    ]
+    shown = [vm for vm in facts["vms"] if len(facts["vms"]) <= LONG_LIST or vm["verdict"] != "live"]
+    for vm in sorted(shown, key=lambda vm: (-(vm.get("memory_bytes") or 0), vm["namespace"], vm["name"])):
+        name = shortened("%s/%s" % (vm["namespace"], vm["name"]), 34)
+        granted = vm.get("budget_seconds")
+        lines.append(
+            ("%-7s %-34s %9s  time limit %s"
+             % (MARKS[vm["verdict"]], name, format_bytes(vm.get("memory_bytes") or 0),
+                format_duration(granted) if granted else "none"))[:WIDTH])
+    return lines + reason_lines(facts, ("blocker", "warning"))
+
+
+def reason_lines(facts, severities):
+    """Each reason of those severities once, with whom it concerns and what helps."""
+    lines = []
+    for code, reason in sorted(facts["reasons"].items(), key=lambda item: (severities_order(item[1]), item[0])):
+        if reason.get("severity") not in severities:
+            continue
+        whom = ["%s/%s" % (vm["namespace"], vm["name"]) for vm in facts["vms"]
+                if any(r["code"] == code and r["severity"] in severities for r in vm["reasons"])]
+        if not whom:
+            continue
+        text = ", ".join(whom[:3]) + (" and %d more" % (len(whom) - 3) if len(whom) > 3 else "")
+        lines += textwrap.wrap("%s: %s: %s %s" % (reason["severity"].upper(), text, reason["message"], reason["remedy"]),
+                               WIDTH, subsequent_indent="  ")
+    return lines
+
+
+def plan_lines(plan):
+    """The waves of an evacuation plan, and what cannot move."""
+    lines = []
+    for wave in plan["waves"]:
+        for index, vm in enumerate(wave["vms"]):
+            head = "wave %d" % wave["number"] if index == 0 else ""
+            name = shortened("%s/%s" % (vm["namespace"], vm["name"]), 34)
+            target = vm["target_node"] or "one of " + ", ".join(vm["target_choices"])
+            lines.append(("%-7s %-34s %9s  to %s" % (head, name, format_bytes(vm["memory_bytes"]), target))[:WIDTH])
+    for vm in plan["blocked"]:
+        lines.append(("cannot  %s/%s: %s" % (vm["namespace"], vm["name"], ", ".join(vm["codes"]) or vm["verdict"]))[:WIDTH])
+    if not plan["targets_pinned"] and plan["waves"]:
+        lines.append("This KubeVirt takes no target by name: the scheduler chooses.")
+    return lines or ["nothing to move: %s carries no VM" % plan["node"]]
+
+
+def severities_order(reason):
+    """Blockers first."""
+    return {"blocker": 0, "warning": 1}.get(reason.get("severity"), 2)
+
+
+def shortened(text, width):
+    """``text`` in ``width`` columns; the cut is marked."""
+    return text if len(text) <= width else text[: width - 1] + "~"

@@ -1,0 +1,116 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The evacuation plan: who goes first, where to, and what an approval covers."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import evacuation, wording
+
+GI = 1024 ** 3
+HANA = {"memory": 8 * GI, "hugepages-1Gi": 3072 * GI, "cpu": 96}
+
+
+def vm(name, gib, candidates, verdict="live", critical=False, reasons=()):
+    return {"namespace": "sap", "name": name, "uid": "uid-" + name, "node": "hana-a", "verdict": verdict, "critical": critical,
+            "memory_bytes": gib * GI, "candidates": list(candidates), "reasons": list(reasons), "budget_seconds": 600}
+
+
+def facts(vms, target_by_name=True, settings=None, nodes=None):
+    return {
+        "cluster": {"target_by_name": target_by_name, "kubevirt_version": "1.9.0", "hyperconverged_api": "v1", "migration_network": None,
+                    "settings": settings or {"parallel_migrations_per_cluster": 5, "parallel_outbound_migrations_per_node": 2}},
+        "nodes": nodes or {
+            "hana-b": {"memory_free": 100 * GI, "hugepages_1gi_free": 4096 * GI, "cpus_free": 200},
+            "w1": {"memory_free": 500 * GI, "hugepages_1gi_free": 0, "cpus_free": 64},
+            "w2": {"memory_free": 400 * GI, "hugepages_1gi_free": 0, "cpus_free": 64},
+        },
+        "vms": list(vms), "reasons": {}, "summary": {"live": len(vms), "cold_only": 0, "blocked": 0, "unknown": 0},
+    }
+
+
+def names(planned):
+    return [[entry["name"] for entry in wave["vms"]] for wave in planned["waves"]]
+
+
+def small(*sizes):
+    vms = [vm("app-%d" % number, size, ["w1", "w2"]) for number, size in enumerate(sizes, 1)]
+    return vms, {("sap", entry["name"]): {"memory": entry["memory_bytes"], "cpu": 1} for entry in vms}
+
+
+def test_the_biggest_goes_first_and_alone_and_the_rest_as_wide_as_the_node_allows():
+    vms, requests = small(64, 32, 96, 16)
+    vms.append(vm("hana", 3072, ["hana-b"], critical=True))
+    requests[("sap", "hana")] = HANA
+    planned = evacuation.plan("hana-a", facts(vms), requests)
+    assert names(planned) == [["hana"], ["app-3", "app-1"], ["app-2", "app-4"]]
+    assert planned["waves"][0]["vms"][0]["target_node"] == "hana-b"
+    assert planned["width"] == 2
+
+
+@pytest.mark.parametrize("max_parallel, width", [(1, 1), (2, 2), (10, 2), (None, 2)])
+def test_the_smallest_limit_decides_the_width(max_parallel, width):
+    vms, requests = small(64, 32, 16)
+    assert evacuation.plan("hana-a", facts(vms), requests, max_parallel)["width"] == width
+
+
+def test_every_critical_guest_moves_alone():
+    vms = [vm("db-1", 512, ["w1"], critical=True), vm("db-2", 300, ["w2"], critical=True)]
+    requests = {("sap", "db-1"): {"memory": 400 * GI}, ("sap", "db-2"): {"memory": 300 * GI}}
+    assert names(evacuation.plan("hana-a", facts(vms), requests)) == [["db-1"], ["db-2"]]
+
+
+def test_two_vms_never_count_on_the_same_free_memory():
+    vms = [vm("big-1", 350, ["w1", "w2"]), vm("big-2", 350, ["w1", "w2"]), vm("big-3", 350, ["w1", "w2"])]
+    requests = {("sap", entry["name"]): {"memory": 350 * GI} for entry in vms}
+    planned = evacuation.plan("hana-a", facts(vms), requests)
+    targets = [entry["target_node"] for wave in planned["waves"] for entry in wave["vms"]]
+    assert sorted(targets) == ["w1", "w2"]
+    assert planned["blocked"] == [{"namespace": "sap", "name": "big-3", "verdict": "live", "codes": [evacuation.NO_ROOM]}]
+
+
+def test_what_cannot_move_is_named_with_its_codes():
+    vms, requests = small(64)
+    vms.append(vm("stuck", 8, [], verdict="blocked", reasons=[{"code": "DisksNotLiveMigratable", "severity": "blocker"}]))
+    planned = evacuation.plan("hana-a", facts(vms), requests)
+    assert planned["blocked"] == [{"namespace": "sap", "name": "stuck", "verdict": "blocked", "codes": ["DisksNotLiveMigratable"]}]
+
+
+@pytest.mark.parametrize("served", [False, None])
+def test_without_targets_by_name_the_scheduler_chooses_and_the_plan_says_so(served):
+    vms, requests = small(64)
+    planned = evacuation.plan("hana-a", facts(vms, target_by_name=served), requests)
+    assert planned["waves"][0]["vms"][0]["target_node"] is None
+    assert any("scheduler chooses" in line for line in wording.plan_lines(planned))
+
+
+def test_an_empty_node_has_nothing_to_move():
+    planned = evacuation.plan("hana-a", facts([]), {})
+    assert planned["waves"] == [] and planned["blocked"] == []
+    assert wording.plan_lines(planned) == ["nothing to move: hana-a carries no VM"]
+
+
+def test_the_id_is_the_same_for_the_same_plan_and_changes_with_what_approval_covers():
+    vms, requests = small(64, 32)
+    base = evacuation.plan("hana-a", facts(vms), requests)
+    again = evacuation.plan("hana-a", facts(copy.deepcopy(vms)), requests)
+    assert base["id"] == again["id"]
+    other_vm = copy.deepcopy(vms)
+    other_vm[0]["uid"] = "restarted"
+    riskier = copy.deepcopy(vms)
+    riskier[0]["reasons"] = [{"code": "PostCopyAllowed", "severity": "warning"}]
+    elsewhere = copy.deepcopy(vms)
+    elsewhere[0]["candidates"] = ["w2"]
+    ids = {evacuation.plan("hana-a", facts(changed), requests)["id"] for changed in (other_vm, riskier, elsewhere, vms[:1])}
+    assert len(ids) == 4 and base["id"] not in ids
+
+
+def test_plan_lines_fit_the_screen_whatever_the_names():
+    vms = [vm("x" * 63, 64, ["w1"])]
+    planned = evacuation.plan("hana-a", facts(vms), {("sap", "x" * 63): {"memory": GI}})
+    assert max(len(line) for line in wording.plan_lines(planned)) <= wording.WIDTH
