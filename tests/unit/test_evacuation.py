@@ -114,3 +114,11 @@ def test_plan_lines_fit_the_screen_whatever_the_names():
     vms = [vm("x" * 63, 64, ["w1"])]
     planned = evacuation.plan("hana-a", facts(vms), {("sap", "x" * 63): {"memory": GI}})
     assert max(len(line) for line in wording.plan_lines(planned)) <= wording.WIDTH
+
+
+def test_a_migration_of_ours_under_way_keeps_its_place_in_the_plan_and_its_own_target():
+    hana = vm("hana", 3072, [], critical=True, reasons=[{"code": evacuation.UNDER_WAY, "severity": "warning"}])
+    planned = evacuation.plan("hana-a", facts([hana]), {("sap", "hana"): HANA})
+    assert names(planned) == [["hana"]] and planned["blocked"] == []
+    assert planned["waves"][0]["vms"][0]["target_node"] is None
+    assert "under way already" in wording.plan_lines(planned)[0]

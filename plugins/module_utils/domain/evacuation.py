@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 
+UNDER_WAY = "OwnMigrationUnderWay"
 NO_ROOM = "NoRoomLeft"  # fits somewhere alone, but not beside what the plan puts there first
 
 
@@ -26,7 +27,7 @@ def plan(node, facts, requests, max_parallel=None):
     :param requests: ``{(namespace, name): {resource: amount}}``, what each target pod will request.
     :param max_parallel: upper limit of VMs per wave; None leaves it to the cluster's own limits.
     :returns: ``{id, node, waves: [{number, vms: [{namespace, name, uid, memory_bytes, target_node,
-        target_choices}]}], vms: [{namespace, name, uid}], blocked: [{namespace, name, verdict, codes}], warnings: [code],
+        target_choices, under_way}]}], vms: [{namespace, name, uid}], blocked: [{namespace, name, verdict, codes}], warnings: [code],
         targets_pinned: bool, width}``. Deterministic; ``id`` changes with VMs, targets or risk.
     """
     # None (the schema could not be read) leaves the choice to the scheduler: always right, if less exact.
@@ -40,9 +41,9 @@ def plan(node, facts, requests, max_parallel=None):
     waves = []
     for group in _groups(movable, width):
         placed = [_placed(vm, requests.get((vm["namespace"], vm["name"]), {}), free, pinned) for vm in group]
-        homeless = [vm for vm, place in zip(group, placed) if not place["target_choices"]]
+        homeless = [vm for vm, place in zip(group, placed) if not _placeable(place)]
         blocked += [dict(vm, reasons=[{"code": NO_ROOM, "severity": "blocker"}]) for vm in homeless]
-        placed = [place for place in placed if place["target_choices"]]
+        placed = [place for place in placed if _placeable(place)]
         if placed:
             waves.append({"number": len(waves) + 1, "vms": placed})
     result = {
@@ -91,7 +92,13 @@ def _free(node):
 
 
 def _placed(vm, request, free, pinned):
-    """One VM with its target; what it takes there is booked in ``free``."""
+    """One VM with its target; what it takes there is booked in ``free``.
+
+    A migration of ours that is under way keeps its target, whose pod has taken its room already.
+    """
+    under_way = any(reason.get("code") == UNDER_WAY for reason in vm.get("reasons") or [])
+    if under_way:
+        return _entry(vm, None, vm.get("candidates") or [], under_way)
     choices = [name for name in vm.get("candidates") or [] if _fits(request, free.get(name, {}))]
     target = choices[0] if choices else None
     if target:
@@ -100,11 +107,18 @@ def _placed(vm, request, free, pinned):
         for resource, amount in request.items():
             if resource in free.get(target, {}):
                 free[target][resource] -= amount
+    return _entry(vm, target if pinned else None, choices, under_way)
+
+
+def _placeable(entry):
+    return entry["under_way"] or entry["target_choices"]
+
+
+def _entry(vm, target, choices, under_way):
     return {
         "namespace": vm["namespace"], "name": vm["name"], "uid": vm.get("uid"),
         "memory_bytes": vm.get("memory_bytes") or 0,
-        "target_node": target if pinned else None,
-        "target_choices": choices,
+        "target_node": target, "target_choices": choices, "under_way": under_way,
     }
 
 

@@ -60,13 +60,28 @@ def plan_lines(plan):
         for index, vm in enumerate(wave["vms"]):
             head = "wave %d" % wave["number"] if index == 0 else ""
             name = shortened("%s/%s" % (vm["namespace"], vm["name"]), 34)
-            target = vm["target_node"] or "one of " + ", ".join(vm["target_choices"])
-            lines.append(("%-7s %-34s %9s  to %s" % (head, name, format_bytes(vm["memory_bytes"]), target))[:WIDTH])
+            lines.append(("%-7s %-34s %9s  %s" % (head, name, format_bytes(vm["memory_bytes"]), _target(vm)))[:WIDTH])
     for vm in plan["blocked"]:
         lines.append(("cannot  %s/%s: %s" % (vm["namespace"], vm["name"], ", ".join(vm["codes"]) or vm["verdict"]))[:WIDTH])
     if not plan["targets_pinned"] and plan["waves"]:
         lines.append("This KubeVirt takes no target by name: the scheduler chooses.")
     return lines or ["nothing to move: %s carries no VM" % plan["node"]]
+
+
+def _target(vm):
+    if vm["under_way"]:
+        return "under way already"
+    return "to " + (vm["target_node"] or "one of " + ", ".join(vm["target_choices"]))
+
+
+def change_lines(before, after):
+    """What changed between two flat dictionaries, a line a key: ``bandwidth_per_migration: 64Mi -> not set``."""
+    return ["%s: %s -> %s" % (key, _value(before.get(key)), _value(after.get(key)))
+            for key in sorted(set(before) | set(after)) if before.get(key) != after.get(key)]
+
+
+def _value(value):
+    return "not set" if value is None or value == "" else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def severities_order(reason):

@@ -1,0 +1,332 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The rules: what speaks against moving a guest live, each a small function, all in one table.
+
+A rule is ``rule(guest, view)`` and yields ``(code, detail)``; what a code means
+stands in :mod:`.reasons`. A rule may meet any object: what it cannot judge it
+yields as a code whose effect is ``unknown``.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import reasons, target_pod
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.capacity import pod_requests, scale_of
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.migration import FINAL, MANAGED_BY, US
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.placement import HostModelUnknown, need_of
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import (
+    format_bytes,
+    format_duration,
+    format_rate,
+)
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import (
+    amount,
+    condition,
+    dig,
+    key_of,
+    labels,
+    mapping,
+    rows,
+    text,
+    texts,
+)
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.settings import budget_seconds, release_of
+
+CRITICAL_BYTES = 256 << 30
+STARTING = ("", "Pending", "Scheduling", "Scheduled")
+
+
+class Guest:
+    """One VMI as the rules see it; ``None`` in an attribute means that it cannot be told."""
+
+    def __init__(self, vmi, view):
+        self.vmi = vmi
+        self.key = key_of(vmi)
+        self.node = text(vmi, "status", "nodeName")
+        self.phase = dig(vmi, "status", "phase")
+        self.memory = told(target_pod.guest_memory, vmi) or None
+        self.page_size = told(target_pod.page_size, vmi)
+        self.dedicated = bool(told(target_pod.dedicated_cpus, vmi))
+        self.critical = is_critical(self.memory, self.page_size)
+        self.pods = view.pods_of.get(text(vmi, "metadata", "uid"), []) if text(vmi, "metadata", "uid") else []
+        self.settings, self.budget, self.placement, self.need = None, None, None, None
+        try:
+            found = view.settings_of(vmi)
+            self.budget = budget_seconds(found["completion_timeout_per_gib"], self.memory or 0)
+            self.settings = found
+        except (LookupError, TypeError, ValueError):
+            pass  # cannot be told; a rule says so
+
+    def cap(self):
+        """The bandwidth cap in bytes/s as KubeVirt rounds it (whole MiB, at least one), 0 for none."""
+        cap = amount((self.settings or {}).get("bandwidth_per_migration")) or 0
+        return max(1, (cap + (1 << 19)) >> 20) << 20 if cap > 0 else 0
+
+
+def is_critical(memory, page_size):
+    """Whether a guest is one that must not be paused or lost: 256 GiB and more, or 1 GiB pages."""
+    return (memory or 0) >= CRITICAL_BYTES or page_size == "1Gi"
+
+
+def told(ask, *args):
+    """What a function of plain data says, None when the data is too odd for it."""
+    try:
+        return ask(*args)
+    except Exception:  # pylint: disable=broad-except
+        return None
+
+
+# -- the guest itself ------------------------------------------------------------
+
+
+def state(guest, view):
+    """Ended, starting, going, paused, or in a state that nobody can name (facts 1.18, 1.19)."""
+    if guest.phase in FINAL:
+        yield "Finished", guest.phase
+    elif guest.phase in STARTING:
+        yield "NotRunningYet", guest.phase
+    elif guest.phase != "Running" or not guest.node:
+        yield "PhaseUnknown", "phase %s, node %s" % (guest.phase, guest.node or "not given")
+    if dig(guest.vmi, "metadata", "deletionTimestamp"):
+        yield "BeingDeleted", text(guest.vmi, "metadata", "deletionTimestamp")
+    if condition(guest.vmi, "Paused").get("status") == "True":
+        yield "Paused", text(condition(guest.vmi, "Paused"), "reason")
+
+
+def live_migratable(guest, view):
+    """KubeVirt's own verdict: the first of its checks that fails (facts 6.1, 6.2)."""
+    said = condition(guest.vmi, "LiveMigratable")
+    if said.get("status") == "False":
+        yield _code_of(said.get("reason")), text(said, "message")
+    elif said.get("status") != "True" and guest.phase == "Running":
+        yield "LiveMigratableUnknown", ""
+
+
+def _code_of(reason):
+    """KubeVirt's own word; one of a newer KubeVirt too, unless that word means something else here."""
+    known = isinstance(reason, str) and reason in reasons.LIVE_MIGRATABLE
+    fresh = isinstance(reason, str) and reason not in reasons.REASONS and re.fullmatch(r"[A-Za-z]\w{0,80}", reason)
+    return reason if known or fresh else "NotMigratable"
+
+
+def volumes(guest, view):
+    """Access modes of every volume with a claim (facts 6.4); not asked again where KubeVirt has said yes.
+
+    The condition shows the first failing check only, so a guest refused for another reason may have this one too.
+    """
+    said = condition(guest.vmi, "LiveMigratable")
+    if said.get("status") == "True" or said.get("reason") == "DisksNotLiveMigratable":
+        return
+    moving = {row.get("volumeName") for row in rows(guest.vmi, "status", "migratedVolumes") if text(row, "volumeName")}
+    statuses = {text(row, "name"): row for row in rows(guest.vmi, "status", "volumeStatus")}
+    for volume in rows(guest.vmi, "spec", "volumes"):
+        claim = text(volume, "persistentVolumeClaim", "claimName") or text(volume, "dataVolume", "name")
+        name = text(volume, "name")
+        if isinstance(volume.get("hostDisk"), dict) and volume["hostDisk"].get("shared") is not True:
+            yield "VolumeNotShared", "%s: a host disk" % name
+        if name in moving or not claim:
+            continue
+        modes = texts(statuses.get(name), "persistentVolumeClaimInfo", "accessModes")
+        modes = modes or texts(view.claims.get((guest.key[0], claim)), "spec", "accessModes")
+        if not modes:
+            code = "CannotReadClaims" if "claims" in view.forbidden else "VolumeUnknown"
+            yield code, "%s: claim %s" % (name, claim)
+        elif "ReadWriteMany" not in modes:
+            yield "VolumeNotShared", "%s: claim %s is %s" % (name, claim, ", ".join(modes))
+
+
+def local_disks(guest, view):
+    """Disks outside shared storage that are copied with the memory (facts 6.4)."""
+    if dig(guest.vmi, "status", "migrationMethod") == "BlockMigration":
+        yield "LocalDisksCopied", ""
+
+
+def eviction(guest, view):
+    """What a drain by anybody would do to the guest (facts 6.6, 6.7)."""
+    strategy = text(guest.vmi, "spec", "evictionStrategy") or (view.eviction_strategy if view.kubevirt else None)
+    if strategy == "None":
+        yield "EvictionStopsGuest", ""
+    elif strategy == "External":
+        yield "EvictionNotHandled", ""
+
+
+# -- other migrations --------------------------------------------------------------
+
+
+def under_way(guest, view):
+    """An unfinished migration: ours is picked up again, a foreign one has the guest (facts 1.18)."""
+    if "vmims" in view.forbidden:
+        yield "CannotReadMigrations", ""
+    for vmim in view.unfinished.get(guest.key, []):
+        ours = labels(vmim).get(MANAGED_BY) == US
+        yield ("OwnMigrationUnderWay" if ours else "ForeignMigrationUnderWay"), "%s, phase %s" % (
+            key_of(vmim)[1], text(vmim, "status", "phase") or "not set")
+
+
+def evacuation_mark(guest, view):
+    """The mark that an eviction left; it survives an uncordon and brings migrations back (facts 7.4, 7.5)."""
+    marked = text(guest.vmi, "status", "evacuationNodeName")
+    if marked and marked == guest.node:
+        yield "EvacuationRequested", "evacuationNodeName is %s" % marked
+
+
+def slots(guest, view):
+    """Limits of parallel migrations (facts 2.1-2.3)."""
+    limits = view.settings
+    for name in ("parallel_migrations_per_cluster", "parallel_outbound_migrations_per_node"):
+        if limits.get(name) == 0:
+            yield "NoSlotsAllowed", "%s is 0" % name
+    outbound = view.outbound.get(guest.node, 0)
+    if view.free_slots == 0:
+        yield "NoFreeSlot", "%s migrations are running in the cluster" % view.running
+    elif isinstance(limits.get("parallel_outbound_migrations_per_node"), int) and "vmims" not in view.forbidden and \
+            outbound >= limits["parallel_outbound_migrations_per_node"]:
+        yield "NoFreeSlot", "%d migrations are leaving %s" % (outbound, guest.node)
+
+
+# -- where to ------------------------------------------------------------------------
+
+
+def target(guest, view):
+    """Another node that takes the guest (facts 3.2-3.11)."""
+    if guest.memory is None:
+        yield "RequirementsUnknown", "its memory is not understood"
+    if not view.release:
+        yield ("CannotReadKubeVirt" if "kubevirts" in view.forbidden else "ReleaseUnknown"), ""
+    for name, code in (("nodes", "CannotReadNodes"), ("pods", "CannotReadPods")):
+        if name in view.forbidden:
+            yield code, ""
+    if not guest.node or "nodes" in view.forbidden or not view.release or guest.memory is None:
+        return
+    source = view.scene.nodes.get(guest.node)
+    try:
+        own = None if "pods" in view.forbidden else guest.pods
+        guest.need = need_of(guest.vmi, own, source["labels"] if source else {}, view.release, view.config)
+    except HostModelUnknown:
+        yield ("HostModelUnknown" if source else "RequirementsUnknown"), "node %s" % guest.node
+        return
+    except Exception as exc:  # pylint: disable=broad-except
+        # Any definition may come along; one that cannot be computed with is an answer, too.
+        yield "RequirementsUnknown", "%s: %s" % (type(exc).__name__, exc)
+        return
+    guest.placement = view.scene.place(guest.need)
+    if guest.placement.undecided and not guest.placement.candidates:
+        yield "CandidatesUnknown", "; ".join("%s: %s" % row for row in sorted(guest.placement.undecided.items())[:5])
+    elif not guest.placement.candidates:
+        yield "NoCandidate", "%d other nodes, none takes it" % len(guest.placement.ruled_out)
+
+
+def numa(guest, view):
+    """Huge pages per NUMA node are not in the API (facts 3.12)."""
+    if isinstance(dig(guest.vmi, "spec", "domain", "cpu", "numa", "guestMappingPassthrough"), dict):
+        yield "NumaPagesNotVisible", ""
+
+
+def quota(guest, view):
+    """The target pod counts in the namespace beside the source pod (facts 3.11)."""
+    if "quotas" in view.forbidden:
+        yield "CannotReadQuotas", ""
+    found = view.quotas.get(guest.key[0])
+    if not found or guest.need is None or len(guest.pods) > 1:
+        return  # no quota; not computable, which is said elsewhere; or the target pod is counted already
+    wanted = _counted(guest)
+    for entry in found:
+        applies = _scope_applies(entry)
+        if applies is False:
+            continue
+        for resource, hard in mapping(entry, "status", "hard").items():
+            if not wanted.get(resource):
+                continue
+            limit = amount(hard, scale_of(resource))
+            used = amount(dig(entry, "status", "used", resource), scale_of(resource))
+            if limit is not None and used is not None and used + wanted[resource] <= limit:
+                continue
+            sure = applies and limit is not None and used is not None
+            yield ("QuotaExceeded" if sure else "QuotaUnknown"), "%s: %s of %s used" % (
+                key_of(entry)[1], dig(entry, "status", "used", resource), resource + " " + str(hard))
+        if not mapping(entry, "status", "hard") and mapping(entry, "spec", "hard"):
+            yield "QuotaUnknown", "%s has no status yet" % key_of(entry)[1]
+
+
+def _counted(guest):
+    """What the target pod counts in a quota; limits as the present pod has them."""
+    wanted = {"pods": 1, "count/pods": 1}
+    for resource, value in guest.need.asks.items():
+        if resource != "pods":
+            wanted["requests." + resource] = value
+            if resource in ("cpu", "memory") or resource.startswith("hugepages-"):
+                wanted[resource] = value
+    for resource, value in (pod_requests(guest.pods[0], "limits") if guest.pods else {}).items():
+        wanted["limits." + resource] = value
+    return wanted
+
+
+def _scope_applies(entry):
+    """Whether a quota's scopes cover a guest's pod; None when that depends on more than is known here."""
+    scopes = texts(entry, "spec", "scopes")
+    if "Terminating" in scopes or "BestEffort" in scopes:
+        return False
+    sure = all(scope in ("NotTerminating", "NotBestEffort") for scope in scopes)
+    return True if sure and not mapping(entry, "spec", "scopeSelector") else None
+
+
+# -- the copy ------------------------------------------------------------------------
+
+
+def disruption(guest, view):
+    """Post-copy and pausing, which a critical guest must not meet (facts 4.8, 4.9)."""
+    if not guest.critical:
+        return
+    if guest.settings is None:
+        for name, code in (("kubevirts", "CannotReadKubeVirt"), ("policies", "CannotReadPolicies"),
+                           ("namespaces", "CannotReadNamespaces")):
+            if name in view.forbidden:
+                yield code, ""
+        yield "SettingsUnknown", ""
+        return
+    if not view.release:
+        return  # said elsewhere
+    allowed = guest.settings.get("allow_workload_disruption")
+    if release_of(view.release) < (1, 5):
+        allowed = guest.settings.get("allow_post_copy")
+    if allowed:
+        code = "PostCopyCritical" if guest.settings.get("allow_post_copy") else "DisruptionCritical"
+        yield code, view.policy_name(guest.vmi)
+
+
+def budget(guest, view):
+    """One pass over the memory at the bandwidth cap against the time granted (facts 4.5, 4.6)."""
+    cap = guest.cap()
+    needed = guest.memory / cap if cap and guest.memory else 0
+    if guest.budget is not None and needed > guest.budget:
+        yield "BudgetTooShort", "%s at %s take %s, granted are %s" % (
+            format_bytes(guest.memory), format_rate(cap), format_duration(needed), format_duration(guest.budget))
+    rate = view.dirty_rates.get(guest.key)
+    if cap and rate and rate >= cap:
+        yield "DirtyRateAboveCap", "%s dirtied, %s carried" % (format_rate(rate), format_rate(cap))
+
+
+def multifd(guest, view):
+    """Eight streams, or one and why (facts 4.4)."""
+    if not view.release or guest.settings is None:
+        return
+    release = release_of(view.release)
+    if release < (1, 5):
+        if not text(guest.vmi, "metadata", "annotations", "kubevirt.io/multiThreadedQemuMigration"):
+            yield "MultifdOffRelease", ""
+    elif amount(dig(guest.vmi, "spec", "domain", "resources", "limits", "cpu"), 1000):
+        yield "MultifdOffCpuLimit", ""
+    elif guest.settings.get("allow_post_copy") and release <= (1, 8):
+        yield "MultifdOffPostCopy", ""
+    elif guest.dedicated and release >= (1, 9):
+        yield "MultifdOffDedicatedCpus", ""
+
+
+RULES = (
+    state, live_migratable, volumes, local_disks, eviction, under_way, evacuation_mark, slots, target, numa, quota,
+    disruption, budget, multifd,
+)

@@ -1,0 +1,532 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The verdict: a table of objects that trigger each rule and of ones that do not; objects of any shape."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import pathlib
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import migratability, policy, reasons
+
+GIB = 1 << 30
+NOW = 1795219200.0  # 2026-11-21T00:00:00Z
+KEY = ("sap", "hana")
+
+
+def change(obj, path, value):
+    """A copy of ``obj`` with ``value`` at the dotted path; ``...`` removes what is there."""
+    obj = copy.deepcopy(obj)
+    here, parts = obj, path.split(".")
+    for part in parts[:-1]:
+        here = here.setdefault(part, {})
+    if value is ...:
+        here.pop(parts[-1], None)
+    else:
+        here[parts[-1]] = value
+    return obj
+
+
+def node(name):
+    labels = {
+        "kubernetes.io/hostname": name, "kubernetes.io/arch": "amd64", "kubevirt.io/schedulable": "true",
+        "host-model-cpu.node.kubevirt.io/Icelake": "true", "cpu-model-migration.node.kubevirt.io/Icelake": "true",
+    }
+    return {
+        "metadata": {"name": name, "labels": labels, "annotations": {"kubevirt.io/heartbeat": "2026-11-20T23:59:30Z"}},
+        "spec": {},
+        "status": {
+            "allocatable": {"cpu": "64", "memory": "600Gi", "pods": "250", "hugepages-1Gi": "0", "devices.kubevirt.io/kvm": "1k",
+                            "devices.kubevirt.io/tun": "1k", "devices.kubevirt.io/vhost-net": "1k"},
+            "conditions": [{"type": "Ready", "status": "True"}],
+        },
+    }
+
+
+VMI = {
+    "metadata": {"name": "hana", "namespace": "sap", "uid": "vmi-1", "labels": {"app": "hana"}},
+    "spec": {
+        "architecture": "amd64", "evictionStrategy": "LiveMigrate",
+        "domain": {"memory": {"guest": "64Gi"}, "cpu": {"sockets": 4}, "devices": {}},
+        "volumes": [{"name": "root", "persistentVolumeClaim": {"claimName": "root"}}, {"name": "ci", "cloudInitNoCloud": {}}],
+    },
+    "status": {
+        "phase": "Running", "nodeName": "w1", "migrationMethod": "LiveMigration",
+        "conditions": [{"type": "Ready", "status": "True"}, {"type": "LiveMigratable", "status": "True"}],
+        "volumeStatus": [{"name": "root", "persistentVolumeClaimInfo": {"claimName": "root", "accessModes": ["ReadWriteMany"]}}],
+    },
+}
+POD = {
+    "metadata": {"name": "virt-launcher-hana-1", "namespace": "sap",
+                 "labels": {"kubevirt.io": "virt-launcher", "kubevirt.io/created-by": "vmi-1"}},
+    "spec": {"nodeName": "w1", "containers": [{"resources": {"requests": {"memory": "65Gi", "cpu": "400m"}}}]},
+    "status": {"phase": "Running"},
+}
+KUBEVIRT = {
+    "metadata": {"name": "kubevirt", "namespace": "kubevirt"},
+    "spec": {"configuration": {"evictionStrategy": "LiveMigrate", "migrations": {"completionTimeoutPerGiB": 150}}},
+    "status": {"observedKubeVirtVersion": "v1.6.0"},
+}
+BASE = {
+    "now": NOW, "forbidden": [], "vmis": [VMI], "vms": [], "vmims": [], "nodes": [node("w1"), node("w2")], "pods": [POD],
+    "claims": [], "quotas": [], "kubevirts": [KUBEVIRT], "policies": [], "namespaces": [{"metadata": {"name": "sap", "labels": {}}}],
+    "target_by_name": True, "hyperconverged_api": "v1beta1",
+}
+
+
+def inventory(vmi=None, kubevirt=None, **lists):
+    found = copy.deepcopy(BASE)
+    if vmi is not None:
+        found["vmis"] = [vmi]
+    if kubevirt is not None:
+        found["kubevirts"] = [kubevirt]
+    found.update(lists)
+    return found
+
+
+def judged(found, **options):
+    answer = migratability.judge(found, **options)
+    return answer["vms"][0]
+
+
+def codes(row):
+    return {reason["code"] for reason in row["reasons"]}
+
+
+def with_condition(kind, status, reason="", message=""):
+    kept = [row for row in VMI["status"]["conditions"] if row["type"] != kind]
+    return change(VMI, "status.conditions", kept + [{"type": kind, "status": status, "reason": reason, "message": message}])
+
+
+def vmim(phase, labels=None, name="move", vmi="hana", uid="vmim-1"):
+    return {"metadata": {"name": name, "namespace": "sap", "uid": uid, "labels": labels or {}}, "spec": {"vmiName": vmi},
+            "status": {"phase": phase}}
+
+
+def migrations(**fields):
+    return change(KUBEVIRT, "spec.configuration.migrations", fields)
+
+
+def quota(hard, used, **spec):
+    return {"metadata": {"name": "limits", "namespace": "sap"}, "spec": dict({"hard": hard}, **spec),
+            "status": {"hard": hard, "used": used}}
+
+
+BIG = change(VMI, "spec.domain.memory.guest", "300Gi")
+FORBIDDEN = {name: row[0] for name, row in reasons.LISTS.items()}
+
+
+def test_nothing_in_the_way():
+    row = judged(inventory())
+    assert (row["verdict"], row["reasons"], row["candidates"], row["ruled_out"]) == ("live", [], ["w2"], [])
+    assert row["memory_bytes"] == 64 * GIB and row["budget_seconds"] == 150 * 69 and row["critical"] is False
+
+
+@pytest.mark.parametrize("reason", sorted(reasons.LIVE_MIGRATABLE))
+def test_every_reason_of_kubevirt_itself(reason):
+    row = judged(inventory(with_condition("LiveMigratable", "False", reason, "because")))
+    assert row["verdict"] == reasons.LIVE_MIGRATABLE[reason].effect
+    assert {"code": reason, "severity": "blocker"} in row["reasons"]
+    assert row["details"]["reasons"][reason] == ["because"]
+
+
+@pytest.mark.parametrize("reason, code", [
+    ("QuantumStateNotLiveMigratable", "QuantumStateNotLiveMigratable"), ("Paused", "NotMigratable"), ("", "NotMigratable"),
+    (None, "NotMigratable"), (["x"], "NotMigratable"), ("x y\n", "NotMigratable"),
+])
+def test_a_reason_nobody_has_heard_of_is_no_yes(reason, code):
+    answer = migratability.judge(inventory(with_condition("LiveMigratable", "False", reason)))
+    assert answer["vms"][0]["verdict"] == "cold_only"
+    assert set(answer["reasons"]) == {code} and answer["reasons"][code]["remedy"]
+
+
+RWO = change(VMI, "status.volumeStatus", [{"name": "root", "persistentVolumeClaimInfo": {"accessModes": ["ReadWriteOnce"]}}])
+NO_INFO = change(VMI, "status.volumeStatus", [{"name": "root"}])
+UNSAID = {"type": "LiveMigratable", "status": "Unknown"}
+
+
+def unsaid(vmi):
+    return change(vmi, "status.conditions", [UNSAID])
+
+
+def claim(*modes):
+    return [{"metadata": {"name": "root", "namespace": "sap"}, "spec": {"accessModes": list(modes)}}]
+
+
+TABLE = [
+    # code, verdict, what triggers it, what does not
+    ("Finished", "cold_only", inventory(change(VMI, "status.phase", "Succeeded")), inventory()),
+    ("NotRunningYet", "blocked", inventory(change(VMI, "status.phase", "Scheduling")), inventory()),
+    ("PhaseUnknown", "unknown", inventory(change(VMI, "status.phase", "Unknown")), inventory()),
+    ("PhaseUnknown", "unknown", inventory(change(VMI, "status.nodeName", ...)), inventory()),
+    ("BeingDeleted", "blocked", inventory(change(VMI, "metadata.deletionTimestamp", "2026-11-20T23:00:00Z")), inventory()),
+    ("Paused", "live", inventory(with_condition("Paused", "True", "PausedByUser")), inventory(with_condition("Paused", "False"))),
+    ("LiveMigratableUnknown", "unknown", inventory(with_condition("LiveMigratable", "Unknown")), inventory()),
+    ("LiveMigratableUnknown", "unknown", inventory(change(VMI, "status.conditions", [])), inventory()),
+    ("VolumeNotShared", "cold_only", inventory(unsaid(RWO)), inventory(unsaid(VMI))),
+    ("VolumeNotShared", "cold_only", inventory(unsaid(NO_INFO), claims=claim("ReadWriteOnce")),
+     inventory(unsaid(NO_INFO), claims=claim("ReadOnlyMany", "ReadWriteMany"))),
+    ("VolumeNotShared", "cold_only",
+     inventory(change(unsaid(VMI), "spec.volumes", [{"name": "d", "hostDisk": {"path": "/x"}}])),
+     inventory(change(unsaid(VMI), "spec.volumes", [{"name": "d", "hostDisk": {"path": "/x", "shared": True}}]))),
+    ("VolumeNotShared", "cold_only",
+     inventory(change(unsaid(NO_INFO), "spec.volumes", [{"name": "root", "dataVolume": {"name": "root"}}]), claims=claim("ReadWriteOnce")),
+     inventory(change(unsaid(RWO), "status.migratedVolumes", [{"volumeName": "root"}]))),
+    ("VolumeUnknown", "unknown", inventory(unsaid(NO_INFO)), inventory(unsaid(VMI))),
+    ("LocalDisksCopied", "live", inventory(change(VMI, "status.migrationMethod", "BlockMigration")), inventory()),
+    ("EvictionStopsGuest", "live", inventory(change(VMI, "spec.evictionStrategy", "None")), inventory()),
+    ("EvictionStopsGuest", "live",
+     inventory(change(VMI, "spec.evictionStrategy", ...), change(KUBEVIRT, "spec.configuration.evictionStrategy", ...)),
+     inventory(change(VMI, "spec.evictionStrategy", ...))),
+    ("EvictionNotHandled", "live", inventory(change(VMI, "spec.evictionStrategy", "External")), inventory()),
+    ("OwnMigrationUnderWay", "live", inventory(vmims=[vmim("Running", {"app.kubernetes.io/managed-by": "bigvm.live_migration"})]),
+     inventory(vmims=[vmim("Succeeded", {"app.kubernetes.io/managed-by": "bigvm.live_migration"})])),
+    ("ForeignMigrationUnderWay", "blocked", inventory(vmims=[vmim("Pending")]), inventory(vmims=[vmim("Failed")])),
+    ("ForeignMigrationUnderWay", "blocked", inventory(vmims=[vmim(None)]), inventory(vmims=[vmim("Running", vmi="other")])),
+    ("EvacuationRequested", "live", inventory(change(VMI, "status.evacuationNodeName", "w1")),
+     inventory(change(VMI, "status.evacuationNodeName", "w9"))),
+    ("NoSlotsAllowed", "blocked", inventory(kubevirt=migrations(parallelMigrationsPerCluster=0)), inventory()),
+    ("NoFreeSlot", "live",
+     inventory(kubevirt=migrations(parallelMigrationsPerCluster=1), vmims=[vmim("Running", vmi="other")]),
+     inventory(kubevirt=migrations(parallelMigrationsPerCluster=1), vmims=[vmim("Pending", vmi="other")])),
+    ("NoCandidate", "blocked", inventory(nodes=[node("w1"), change(node("w2"), "spec.unschedulable", True)]), inventory()),
+    ("NoCandidate", "blocked", inventory(nodes=[node("w1")]), inventory()),
+    ("CandidatesUnknown", "unknown", inventory(nodes=[node("w1"), change(node("w2"), "status.conditions", [])]), inventory()),
+    ("HostModelUnknown", "blocked",
+     inventory(nodes=[change(node("w1"), "metadata.labels", {"kubernetes.io/arch": "amd64"}), node("w2")]), inventory()),
+    ("RequirementsUnknown", "unknown", inventory(change(VMI, "spec.domain.memory.guest", "plenty")), inventory()),
+    ("RequirementsUnknown", "unknown", inventory(change(VMI, "spec.domain.cpu.sockets", "four")), inventory()),
+    ("ReleaseUnknown", "unknown", inventory(kubevirt=change(KUBEVIRT, "status", {})), inventory()),
+    ("NumaPagesNotVisible", "live", inventory(change(VMI, "spec.domain.cpu.numa", {"guestMappingPassthrough": {}})), inventory()),
+    ("QuotaExceeded", "blocked", inventory(quotas=[quota({"requests.memory": "100Gi"}, {"requests.memory": "65Gi"})]),
+     inventory(quotas=[quota({"requests.memory": "200Gi"}, {"requests.memory": "65Gi"})])),
+    ("QuotaExceeded", "blocked", inventory(quotas=[quota({"cpu": "500m"}, {"cpu": "400m"})]),
+     inventory(quotas=[quota({"cpu": "1"}, {"cpu": "400m"})])),
+    ("QuotaExceeded", "blocked", inventory(quotas=[quota({"count/pods": "1"}, {"count/pods": "1"}, scopes=["NotTerminating"])]),
+     inventory(quotas=[quota({"count/pods": "1"}, {"count/pods": "1"}, scopes=["BestEffort"])])),
+    ("QuotaUnknown", "unknown", inventory(quotas=[quota({"pods": "1"}, {"pods": "1"}, scopeSelector={"matchExpressions": []},
+                                                        scopes=["PriorityClass"])]),
+     inventory(quotas=[quota({"services": "1"}, {"services": "1"})])),
+    ("QuotaUnknown", "unknown", inventory(quotas=[quota({"pods": "9"}, {})]), inventory(quotas=[quota({"pods": "9"}, {"pods": "1"})])),
+    ("PostCopyCritical", "blocked", inventory(BIG, migrations(allowPostCopy=True)), inventory(VMI, migrations(allowPostCopy=True))),
+    ("PostCopyCritical", "blocked",
+     inventory(BIG, change(migrations(allowPostCopy=True), "status.observedKubeVirtVersion", "v1.3.1")),
+     inventory(BIG, migrations(allowPostCopy=True, allowWorkloadDisruption=False))),
+    ("DisruptionCritical", "blocked", inventory(BIG, migrations(allowWorkloadDisruption=True)), inventory(BIG)),
+    ("SettingsUnknown", "unknown", inventory(BIG, kubevirts=[]), inventory(VMI, kubevirts=[])),
+    ("SettingsUnknown", "unknown", inventory(BIG, migrations(completionTimeoutPerGiB="soon")), inventory(BIG)),
+    ("BudgetTooShort", "live", inventory(kubevirt=migrations(bandwidthPerMigration="5Mi", completionTimeoutPerGiB=150)),
+     inventory(kubevirt=migrations(bandwidthPerMigration="64Mi", completionTimeoutPerGiB=150))),
+    ("BudgetTooShort", "live", inventory(kubevirt=migrations(bandwidthPerMigration="1", completionTimeoutPerGiB=150)),
+     inventory(kubevirt=migrations(bandwidthPerMigration="1", completionTimeoutPerGiB=0))),
+    ("DirtyRateAboveCap", "live", inventory(kubevirt=migrations(bandwidthPerMigration="64Mi"), dirty_rates={KEY: 70e6}),
+     inventory(kubevirt=migrations(bandwidthPerMigration="64Mi"), dirty_rates={KEY: 60e6})),
+    ("MultifdOffRelease", "live", inventory(kubevirt=change(KUBEVIRT, "status.observedKubeVirtVersion", "v1.4.0")), inventory()),
+    ("MultifdOffCpuLimit", "live", inventory(change(VMI, "spec.domain.resources.limits.cpu", "4")), inventory()),
+    ("MultifdOffPostCopy", "live", inventory(kubevirt=migrations(allowPostCopy=True)), inventory()),
+    ("MultifdOffDedicatedCpus", "live",
+     inventory(change(VMI, "spec.domain.cpu", {"cores": 4, "dedicatedCpuPlacement": True}),
+               change(KUBEVIRT, "status.observedKubeVirtVersion", "v1.9.0"),
+               nodes=[node("w1"), change(node("w2"), "metadata.labels", dict(node("w2")["metadata"]["labels"], **{
+                   "kubevirt.io/cpumanager": "true"}))]),
+     inventory()),
+]
+
+
+@pytest.mark.parametrize("code, verdict, triggers, does_not", TABLE, ids=["%d-%s" % (i, row[0]) for i, row in enumerate(TABLE)])
+def test_rules(code, verdict, triggers, does_not):
+    row = judged(triggers)
+    assert code in codes(row) and row["verdict"] == verdict
+    assert code not in codes(judged(does_not))
+
+
+def test_the_table_covers_every_code_of_a_vm():
+    covered = {row[0] for row in TABLE} | set(reasons.LIVE_MIGRATABLE) | set(reasons.UNREADABLE) | {"Stopped", "CheckFailed"}
+    of_nodes = {code for code, reason in reasons.TARGETS.items() if reason.severity == "info"}
+    assert set(reasons.REASONS) - covered - of_nodes == set()
+
+
+def test_severity_says_what_the_effect_is():
+    for code, reason in reasons.REASONS.items():
+        assert (reason.severity == "blocker") == (reason.effect is not None), code
+        assert reason.message.endswith(".") and reason.remedy.endswith(".") and reason.reference, code
+
+
+@pytest.mark.parametrize("name, verdict", [
+    ("nodes", "unknown"), ("pods", "unknown"), ("vmims", "unknown"), ("quotas", "unknown"), ("kubevirts", "unknown"),
+    ("claims", "live"), ("namespaces", "live"), ("vms", "live"), ("policies", "live"),
+])
+def test_a_forbidden_list_makes_only_the_checks_that_need_it_unknown(name, verdict):
+    row = judged(inventory(forbidden=[name], **{name: []}))
+    assert row["verdict"] == verdict
+    assert (FORBIDDEN[name] in codes(row)) == (verdict == "unknown")
+
+
+@pytest.mark.parametrize("name, vmi", [("policies", BIG), ("kubevirts", BIG), ("claims", unsaid(NO_INFO))])
+def test_a_forbidden_list_that_could_block_this_guest(name, vmi):
+    row = judged(inventory(vmi, forbidden=[name], **{name: []}))
+    assert row["verdict"] == "unknown" and FORBIDDEN[name] in codes(row)
+    assert "list" in migratability.judge(inventory(vmi, forbidden=[name], **{name: []}))["reasons"][FORBIDDEN[name]]["remedy"]
+
+
+def test_namespaces_are_needed_where_a_policy_names_their_labels():
+    gold = {"metadata": {"name": "p"}, "spec": {"selectors": {"namespaceSelector": {"tier": "gold"}}, "allowPostCopy": True}}
+    assert judged(inventory(BIG, policies=[gold]))["verdict"] == "live"
+    row = judged(inventory(BIG, policies=[gold], forbidden=["namespaces"], namespaces=[]))
+    assert row["verdict"] == "unknown" and "CannotReadNamespaces" in codes(row)
+
+
+def test_what_is_sure_comes_before_what_is_not():
+    row = judged(inventory(with_condition("LiveMigratable", "False", "DisksNotLiveMigratable"), forbidden=["pods"], pods=[]))
+    assert row["verdict"] == "cold_only"
+    row = judged(inventory(nodes=[node("w1"), change(node("w2"), "spec.unschedulable", True)], forbidden=["pods"], pods=[]))
+    assert row["verdict"] == "blocked" and "NoCandidate" in codes(row)
+
+
+def test_settings_that_will_be_held_count_instead():
+    found = inventory(BIG, migrations(allowPostCopy=True))
+    assert judged(found)["verdict"] == "blocked"
+    assert judged(found, settings={"allow_post_copy": False, "allow_workload_disruption": False})["verdict"] == "live"
+    assert judged(found, settings={"allow_post_copy": None})["verdict"] == "blocked"
+
+
+def test_the_policy_that_wins_decides():
+    loose = {"metadata": {"name": "a-loose"}, "spec": {
+        "selectors": {"virtualMachineInstanceSelector": {"app": "hana"}}, "allowPostCopy": True, "completionTimeoutPerGiB": 1}}
+    strict = {"metadata": {"name": "strict"}, "spec": {
+        "selectors": {"virtualMachineInstanceSelector": {"app": "hana"}, "namespaceSelector": {"tier": "gold"}},
+        "bandwidthPerMigration": "1Gi"}}
+    gold = [{"metadata": {"name": "sap", "labels": {"tier": "gold"}}}]
+    row = judged(inventory(BIG, policies=[loose, strict]))
+    assert row["verdict"] == "blocked" and row["budget_seconds"] == 323
+    assert row["details"]["reasons"]["PostCopyCritical"] == ["from MigrationPolicy a-loose"]
+    row = judged(inventory(BIG, policies=[loose, strict], namespaces=gold))
+    assert row["verdict"] == "live" and row["budget_seconds"] == 323 * 150
+    # A policy still goes before settings that are only assumed.
+    assert judged(inventory(BIG, policies=[loose]), settings={"allow_post_copy": False})["verdict"] == "blocked"
+
+
+@pytest.mark.parametrize("names", [("b", "a"), ("a", "b")])
+def test_which_policy_wins(names):
+    def made(name, of_vmi, of_namespace):
+        selectors = {"virtualMachineInstanceSelector": of_vmi, "namespaceSelector": of_namespace}
+        return {"metadata": {"name": name}, "spec": {"selectors": selectors}}
+
+    def winner(*policies):
+        found = policy.winner(policies, {"app": "hana", "tier": "db"}, {"team": "sap", "site": "x"})
+        return found and found["metadata"]["name"]
+
+    one, other = names
+    assert winner(made(one, {"app": "hana"}, None), made(other, {"app": "hana", "tier": "db"}, None)) == other  # more labels
+    assert winner(made(one, {}, {"team": "sap", "site": "x"}), made(other, {"app": "hana"}, {"team": "sap"})) == other
+    assert winner(made(one, {"app": "hana"}, {}), made(other, {"tier": "db"}, {})) == "a"  # a tie: the first by name
+    assert winner(made(one, {}, {}), made(other, {"app": "other"}, {})) == one  # an empty selector matches everything
+    assert winner({"metadata": {"name": one}, "spec": {}}) is None  # none matches nothing
+
+
+def test_a_migration_of_ours_under_way_does_not_rule_its_own_target_out():
+    ours = vmim("Running", {"app.kubernetes.io/managed-by": "bigvm.live_migration"})
+    target = change(change(POD, "spec.nodeName", "w2"), "metadata.name", "virt-launcher-hana-2")
+    target["metadata"]["labels"]["kubevirt.io/migrationJobUID"] = "vmim-1"
+    target["spec"]["containers"][0]["resources"]["requests"]["memory"] = "560Gi"
+    big = change(VMI, "spec.domain.memory.guest", "550Gi")
+    answer = migratability.judge(inventory(big, vmims=[ours], pods=[POD, target]))
+    row = answer["vms"][0]
+    assert row["verdict"] == "live" and row["candidates"] == ["w2"]
+    assert answer["cluster"]["running_migrations"] == 1 and answer["nodes"]["w1"]["outbound_migrations"] == 1
+
+
+def test_a_migration_leaves_from_where_the_source_pod_is_when_its_vmi_was_not_asked_for():
+    other = vmim("Running", vmi="other", uid="vmim-9")
+    source, target = copy.deepcopy(POD), copy.deepcopy(POD)
+    for pod, on in ((source, "w1"), (target, "w2")):
+        pod["spec"]["nodeName"] = on
+        pod["metadata"]["labels"]["kubevirt.io/created-by"] = "vmi-9"
+    target["metadata"]["labels"]["kubevirt.io/migrationJobUID"] = "vmim-9"
+    found = inventory(vmims=[other], pods=[POD, source, target], kubevirt=migrations(parallelOutboundMigrationsPerNode=1))
+    answer = migratability.judge(found)
+    assert answer["nodes"]["w1"]["outbound_migrations"] == 1 and "NoFreeSlot" in codes(answer["vms"][0])
+    assert answer["cluster"]["free_slots"] == 4
+
+
+def test_a_stopped_vm_is_a_verdict():
+    vm = {"metadata": {"name": "hana", "namespace": "sap", "uid": "vm-1"}, "spec": {"template": {"spec": VMI["spec"]}},
+          "status": {"printableStatus": "Stopped"}}
+    answer = migratability.judge(inventory(vmis=[], vms=[vm]))
+    row = answer["vms"][0]
+    assert (row["verdict"], row["phase"], row["node"], row["memory_bytes"]) == ("cold_only", "Stopped", None, 64 * GIB)
+    assert codes(row) == {"Stopped"} and answer["summary"] == {"live": 0, "cold_only": 1, "blocked": 0, "unknown": 0}
+
+
+def test_a_vm_that_may_not_be_seen_is_unknown():
+    row = judged(inventory(vmis=[], forbidden=["vms"], selected=[KEY]))
+    assert row["verdict"] == "unknown" and codes(row) == {"CannotReadVirtualMachines"}
+
+
+def test_a_finished_guest_has_one_reason():
+    row = judged(inventory(unsaid(change(RWO, "status.phase", "Failed"))))
+    assert codes(row) == {"Finished"}
+
+
+@pytest.mark.parametrize("vmi, critical, page_size", [
+    (change(VMI, "spec.domain.memory.guest", "255Gi"), False, None),
+    (change(VMI, "spec.domain.memory.guest", "256Gi"), True, None),
+    (change(VMI, "spec.domain.memory", {"guest": "4Gi", "hugepages": {"pageSize": "1Gi"}}), True, "1Gi"),
+    (change(VMI, "spec.domain.memory", {"guest": "4Gi", "hugepages": {"pageSize": "2Mi"}}), False, "2Mi"),
+])
+def test_critical_guests(vmi, critical, page_size):
+    row = judged(inventory(vmi))
+    assert row["critical"] is critical and row["page_size"] == page_size
+
+
+def test_many_vms_get_a_brief_answer():
+    many = [change(VMI, "metadata.name", "vm-%02d" % number) for number in range(21)]
+    nodes = [node("w%d" % number) for number in range(1, 20)] + [
+        change(node("c%d" % number), "spec.unschedulable", True) for number in range(5)]
+    brief = migratability.judge(inventory(vmis=many, nodes=nodes))["vms"][0]
+    assert "details" not in brief and brief["candidate_count"] == 18 and len(brief["candidates"]) == 10
+    assert brief["ruled_out"] == [{"code": "Cordoned", "count": 5, "nodes": ["c0", "c1", "c2"]}]
+    full = migratability.judge(inventory(vmis=many, nodes=nodes), detail="full")["vms"][0]
+    assert len(full["candidates"]) == 18 and len(full["ruled_out"][0]["nodes"]) == 5
+    assert full["details"]["nodes"]["c0"] == ["Cordoned"] and full["details"]["asks"]["cpu"] == 0.4
+
+
+def test_the_selection_keeps_its_order():
+    two = [VMI, change(VMI, "metadata.name", "app")]
+    names = [row["name"] for row in migratability.judge(inventory(vmis=two, selected=[KEY, ("sap", "app")]))["vms"]]
+    assert names == ["hana", "app"]
+    assert [row["name"] for row in migratability.judge(inventory(vmis=two))["vms"]] == ["app", "hana"]
+
+
+def test_requests_are_in_the_units_of_the_node_facts():
+    found = inventory()
+    asks, free = migratability.requests(found)[KEY], migratability.judge(found)["nodes"]["w2"]
+    assert asks["cpu"] == 0.4 and free["cpus_free"] == 64.0
+    assert 64 * GIB < asks["memory"] < free["memory_free"] == 600 * GIB
+
+
+def test_a_rule_that_stumbles_has_judged_nothing(monkeypatch):
+    def stumbling(guest, view):
+        yield "Paused", guest.vmi["nothing"]
+
+    monkeypatch.setattr(migratability, "RULES", migratability.RULES + (stumbling,))
+    row = judged(inventory())
+    assert row["verdict"] == "unknown" and row["details"]["reasons"]["CheckFailed"] == ["stumbling: KeyError: 'nothing'"]
+
+
+# -- objects of any shape ------------------------------------------------------------
+
+
+ODD = st.one_of(
+    st.none(), st.booleans(), st.integers(-5, 5), st.floats(allow_nan=False), st.sampled_from(["", "x", "True", "64Gi", "v1.6.0", "v9"]),
+    st.just([]), st.just({}), st.lists(st.just({}), max_size=2), st.just({"a": {"b": [1]}}), st.just([None, "x"]),
+)
+
+
+def _paths(obj, here=()):
+    yield here
+    pairs = obj.items() if isinstance(obj, dict) else enumerate(obj) if isinstance(obj, list) else ()
+    for key, value in pairs:
+        yield from _paths(value, here + (key,))
+
+
+@functools.lru_cache(maxsize=1)
+def _real_objects():
+    folder = pathlib.Path(os.environ.get("BIGVM_SHARED") or "/nonexistent", "realdata", "objects")
+    if not folder.is_dir():
+        return []
+    yaml = pytest.importorskip("yaml")
+    return [yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))]
+
+
+KINDS = {
+    "VirtualMachineInstance": "vmis", "VirtualMachine": "vms", "VirtualMachineInstanceMigration": "vmims", "Node": "nodes",
+    "PersistentVolumeClaim": "claims", "KubeVirt": "kubevirts", "MigrationPolicy": "policies",
+}
+
+
+def mutated(data, found, lists):
+    """Up to five random places of an inventory's objects replaced by something odd, or removed."""
+    for _number in range(data.draw(st.integers(1, 5))):
+        objects = found[data.draw(st.sampled_from([name for name in lists if found[name]]))]
+        index = data.draw(st.integers(0, len(objects) - 1))
+        path = data.draw(st.sampled_from(list(_paths(objects[index]))))
+        odd = copy.deepcopy(data.draw(ODD))
+        if not path:
+            objects[index] = odd
+            continue
+        here = objects[index]
+        for part in path[:-1]:
+            here = here[part]
+        if isinstance(here, dict) and data.draw(st.booleans()):
+            del here[path[-1]]
+        else:
+            here[path[-1]] = odd
+    return found
+
+
+def shape_is_whole(answer, count):
+    assert sum(answer["summary"].values()) == len(answer["vms"]) <= count
+    for row in answer["vms"]:
+        assert row["verdict"] in ("live", "cold_only", "blocked", "unknown")
+        assert {reason["code"] for reason in row["reasons"]} <= set(answer["reasons"])
+        assert (row["verdict"] == "live") == all(answer["reasons"][reason["code"]]["effect"] is None for reason in row["reasons"])
+        assert row["verdict"] != "live" or row["candidates"]
+
+
+RICH = inventory(
+    change(change(BIG, "spec.affinity", {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+        {"labelSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["db"]}]}, "topologyKey": "zone",
+         "namespaceSelector": {"matchLabels": {"a": "b"}}}]}}), "spec.tolerations", [{"key": "x", "operator": "Exists"}]),
+    migrations(allowPostCopy=True, bandwidthPerMigration="64Mi"),
+    quotas=[quota({"requests.memory": "1Ti", "pods": "5"}, {"requests.memory": "65Gi", "pods": "1"}, scopes=["NotTerminating"])],
+    vmims=[vmim("Running")], claims=claim("ReadWriteMany"),
+    policies=[{"metadata": {"name": "p"}, "spec": {"selectors": {"virtualMachineInstanceSelector": {"app": "hana"}}}}],
+    vms=[{"metadata": {"name": "off", "namespace": "sap"}, "spec": {"template": {"spec": VMI["spec"]}}, "status": {}}],
+)
+LISTS = ["vmis", "vms", "vmims", "nodes", "pods", "claims", "quotas", "kubevirts", "policies", "namespaces"]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_objects_of_any_shape_get_a_verdict(data):
+    found = mutated(data, copy.deepcopy(RICH), LISTS)
+    shape_is_whole(migratability.judge(found), 2)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data())
+def test_mutated_real_objects_get_a_verdict(data):
+    real = _real_objects()
+    if not real:
+        pytest.skip("BIGVM_SHARED does not name the folder with real objects")
+    found = inventory(vmis=[], nodes=[node("w1"), node("w2")])
+    for obj in real:
+        if obj.get("kind") in KINDS:
+            found[KINDS[obj["kind"]]].append(copy.deepcopy(obj))
+    found["kubevirts"].reverse()
+    shape_is_whole(migratability.judge(mutated(data, found, LISTS)), 40)
+
+
+def test_real_guests():
+    real = {obj["metadata"]["name"]: obj for obj in _real_objects() if obj.get("kind") == "VirtualMachineInstance"}
+    if not real:
+        pytest.skip("BIGVM_SHARED does not name the folder with real objects")
+    answer = migratability.judge(inventory(vmis=list(real.values())))
+    rows = {row["name"]: row for row in answer["vms"]}
+    local = rows["centos-stream9-aqua-gull-95"]
+    assert local["verdict"] == "cold_only" and {"DisksNotLiveMigratable", "EvictionStopsGuest"} <= codes(local)
+    assert "PVC centos-stream9-aqua-gull-95-volume is not shared" in local["details"]["reasons"]["DisksNotLiveMigratable"][0]
+    assert codes(rows["vmi-migratable"]) >= {"PhaseUnknown"} and rows["vmi-migratable"]["verdict"] == "unknown"
+    # LiveMigratable, but its node is not among these.
+    assert rows["todd-vessell.foreman-isc.lan"]["verdict"] == "unknown"
+    assert "CheckFailed" not in answer["reasons"]
