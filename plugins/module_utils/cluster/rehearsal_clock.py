@@ -14,7 +14,7 @@ from __future__ import annotations
 import queue
 
 CLOCK_PATH = "/bigvm/v1/clock"
-SETTLE = 5.0  # real seconds given to our own watch threads to catch up
+SETTLE = 2.0  # real seconds given to our own reader threads to hand on what the server has delivered
 
 
 class RehearsalClock:
@@ -27,6 +27,7 @@ class RehearsalClock:
 
     def __init__(self, api):
         self._api = api
+        self._owed = 0  # lines delivered to open watches that have not come out of an inbox yet
 
     def now(self):
         """Simulated now, seconds since the epoch."""
@@ -43,20 +44,24 @@ class RehearsalClock:
     def wait(self, inbox, seconds):
         """The next item of ``inbox``, or None once ``seconds`` have been simulated.
 
-        The server stops early when it has delivered something to an open stream
-        of ours; our reader threads then get real time to put it into the inbox.
+        The server stops early when it has delivered something to an open watch.
+        Time goes on only when all of it has come out of the inbox; our reader
+        threads get real time for that. An item with ``counted`` false was no line.
         """
+        item = self._in_flight(inbox)
+        if item is None:
+            self._owed = self._advance(max(0.0, seconds))["delivered"]
+            item = self._in_flight(inbox)
+        return item
+
+    def _in_flight(self, inbox):
         try:
-            return inbox.get_nowait()
+            item = inbox.get(timeout=SETTLE) if self._owed else inbox.get_nowait()
         except queue.Empty:
-            pass
-        answer = self._advance(max(0.0, seconds))
-        if not answer["delivered"]:
+            self._owed = 0  # delivered to somebody else
             return None
-        try:
-            return inbox.get(timeout=SETTLE)
-        except queue.Empty:
-            return None
+        self._owed = max(0, self._owed - bool(getattr(item, "counted", True)))
+        return item
 
     def _advance(self, seconds):
         return self._api._json("POST", CLOCK_PATH + "/wait", {}, {"seconds": max(0.0, seconds)}, patience=0)

@@ -1,0 +1,252 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Structural schemas: prune, default and validate objects by a CRD's openAPIV3Schema.
+
+Formats are not checked: int32, int64 and date-time are not among those that an API
+server checks in custom resources. Rules written as CEL expressions
+(``x-kubernetes-validations``) are not evaluated.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import status
+
+PRESERVE = "x-kubernetes-preserve-unknown-fields"
+EMBEDDED = "x-kubernetes-embedded-resource"
+INT_OR_STRING = "x-kubernetes-int-or-string"
+IDENTITY = ("apiVersion", "kind", "metadata")
+
+
+def prune(resource, obj, version):
+    """Drop from ``obj`` what the schema of ``version`` does not know; returns the dropped paths (list of str)."""
+    dropped = []
+    schema = resource.schemas.get(version)
+    if schema is not None:
+        _prune(schema, obj, "", dropped, IDENTITY)
+    return dropped
+
+
+def default(resource, obj, version):
+    """Fill in the defaults of the schema of ``version``."""
+    schema = resource.schemas.get(version)
+    if schema is None:
+        return
+    if id(schema) not in _DEFAULTS:
+        _DEFAULTS[id(schema)] = (_compiled(schema), schema)
+    plan = _DEFAULTS[id(schema)][0]
+    if plan:
+        _default(plan, obj)
+
+
+def validate(resource, obj, version):
+    """Check ``obj`` against the schema of ``version``.
+
+    :raises ApiStatus: 422 with a cause for each field, worded as a real API server words it.
+    """
+    schema = resource.schemas.get(version)
+    if schema is None:
+        return
+    errors = sorted(_validator_class()(schema).iter_errors(obj), key=lambda error: str(error.path))
+    if errors:
+        name = obj["metadata"].get("name") or obj["metadata"].get("generateName", "")
+        raise status.invalid(resource, name, [_cause(error) for error in errors])
+
+
+# -- pruning ---------------------------------------------------------------
+
+def _prune(schema, value, path, dropped, keep=()):
+    if isinstance(value, list):
+        items = schema.get("items")
+        if items is not None:
+            for position, item in enumerate(value):
+                if isinstance(item, (dict, list)):
+                    _prune(items, item, "%s[%d]" % (path, position), dropped)
+        return
+    if not isinstance(value, dict) or schema.get(INT_OR_STRING):
+        return
+    known = schema.get("properties") or {}
+    others = schema.get("additionalProperties")
+    preserved = schema.get(PRESERVE) or others is True
+    if schema.get(EMBEDDED):
+        keep = IDENTITY
+    unknown = []
+    for key, item in value.items():
+        if key in keep:
+            continue
+        below = known.get(key)
+        if below is None and isinstance(others, dict):
+            below = others
+        if below is not None:
+            if isinstance(item, (dict, list)):
+                _prune(below, item, "%s.%s" % (path, key) if path else key, dropped)
+        elif not preserved:
+            unknown.append(key)
+    for key in unknown:
+        del value[key]
+        dropped.append("%s.%s" % (path, key) if path else key)
+
+
+# -- defaulting ------------------------------------------------------------
+
+_DEFAULTS = {}  # id of a schema -> its plan, and the schema (held, so that the id stays its own)
+
+
+class _Plan:
+    """Where below a schema there are defaults: only there objects are walked through."""
+
+    def __init__(self, own, below, others, items):
+        self.own = own  # (key, default, whether null is a value of its own)
+        self.below = below
+        self.others = others
+        self.items = items
+
+
+def _compiled(schema):
+    if not isinstance(schema, dict):
+        return None
+    known = schema.get("properties") or {}
+    own = [(key, below["default"], bool(below.get("nullable"))) for key, below in known.items() if "default" in below]
+    below = {key: plan for key, plan in ((key, _compiled(below)) for key, below in known.items()) if plan}
+    others, items = _compiled(schema.get("additionalProperties")), _compiled(schema.get("items"))
+    return _Plan(own, below, others, items) if own or below or others or items else None
+
+
+def _default(plan, value):
+    if isinstance(value, list):
+        for item in value if plan.items else ():
+            _default(plan.items, item)
+    elif isinstance(value, dict):
+        for key, filling, nullable in plan.own:
+            if key not in value or (value[key] is None and not nullable):
+                value[key] = json.loads(json.dumps(filling))
+        for key, below in plan.below.items():
+            if key in value:
+                _default(below, value[key])
+        for key in value if plan.others else ():
+            if key not in plan.below:
+                _default(plan.others, value[key])
+
+
+# -- validation ------------------------------------------------------------
+
+@functools.cache
+def _validator_class():
+    """The schema library's draft that OpenAPI builds on, with Kubernetes' own keywords and wording."""
+    import jsonschema
+    from jsonschema import validators
+
+    plain = jsonschema.Draft4Validator
+    error = jsonschema.ValidationError
+
+    def unless_null(keyword):
+        check = plain.VALIDATORS[keyword]
+
+        def checked(validator, wanted, instance, schema):
+            if instance is None and schema.get("nullable"):
+                return ()
+            return check(validator, wanted, instance, schema)
+
+        return checked
+
+    def any_of(validator, wanted, instance, schema):
+        if schema.get(INT_OR_STRING):
+            return ()
+        return unless_null("anyOf")(validator, wanted, instance, schema)
+
+    def required(validator, wanted, instance, schema):
+        for name in wanted if isinstance(instance, dict) else ():
+            if name not in instance:
+                yield error(name)
+
+    def int_or_string(validator, wanted, instance, schema):
+        if wanted and not (isinstance(instance, str) or _is_integer(instance) or (
+                instance is None and schema.get("nullable"))):
+            yield error("integer,string")
+
+    def list_type(validator, wanted, instance, schema):
+        if not isinstance(instance, list):
+            return
+        keys = schema.get("x-kubernetes-list-map-keys")
+        seen = set()
+        for position, item in enumerate(instance):
+            if wanted == "map" and isinstance(item, dict):
+                properties = (schema.get("items") or {}).get("properties") or {}
+                item = {key: item.get(key, properties.get(key, {}).get("default")) for key in keys or ()}
+            elif wanted != "set":
+                continue
+            mark = json.dumps(item, sort_keys=True)
+            if mark in seen:
+                yield error(mark, path=[position])
+            seen.add(mark)
+
+    def embedded(validator, wanted, instance, schema):
+        for name in IDENTITY[:2] if wanted and isinstance(instance, dict) else ():
+            if not instance.get(name):
+                yield error(name)
+
+    own = {keyword: unless_null(keyword) for keyword in ("type", "enum", "oneOf", "allOf", "not")}
+    own.update({"anyOf": any_of, "required": required, INT_OR_STRING: int_or_string,
+                "x-kubernetes-list-type": list_type, EMBEDDED: embedded})
+    return validators.extend(plain, own)
+
+
+def _is_integer(value):
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_KINDS = ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (list, "array"), (dict, "object"))
+
+
+def kind_of(value):
+    """The JSON name of a value's type."""
+    return next((name for kind, name in _KINDS if isinstance(value, kind)), "null")
+
+
+def _cause(error):
+    """One library error as ``(field, cause, message)``."""
+    field = _path(error.absolute_path)
+    keyword, wanted, value = error.validator, error.validator_value, error.instance
+    if keyword in ("required", EMBEDDED):
+        return (field + "." if field else "") + error.message, "FieldValueRequired", "Required value"
+    if keyword in ("type", INT_OR_STRING):
+        wanted = error.message if keyword == INT_OR_STRING else wanted
+        text = '%s in body must be of type %s: "%s"' % (field, wanted, kind_of(value))
+        return field, "FieldValueTypeInvalid", status.invalid_value(kind_of(value), text)
+    if keyword == "enum":
+        supported = ", ".join(json.dumps(item) for item in wanted)
+        text = "Unsupported value: %s: supported values: %s" % (json.dumps(value), supported)
+        return field, "FieldValueNotSupported", text
+    if keyword == "x-kubernetes-list-type":
+        return field, "FieldValueDuplicate", "Duplicate value: %s" % error.message
+    if keyword == "maxLength":
+        return field, "FieldValueTooLong", "Too long: may not be more than %d bytes" % wanted
+    if keyword == "maxItems":
+        return field, "FieldValueTooMany", "Too many: %d: must have at most %d items" % (len(value), wanted)
+    text = "%s in body %s" % (field, _WORDS[keyword] % wanted) if keyword in _WORDS else '"%s" must validate %s' % (
+        field, _SCHEMAS.get(keyword, keyword))
+    return field, "FieldValueInvalid", status.invalid_value(value, text)
+
+
+_WORDS = {
+    "pattern": "should match '%s'", "minimum": "should be greater than or equal to %s",
+    "maximum": "should be less than or equal to %s", "minLength": "should be at least %d chars long",
+    "minItems": "should have at least %d items", "multipleOf": "should be a multiple of %s",
+    "minProperties": "should have at least %d properties", "maxProperties": "should have at most %d properties",
+}
+_SCHEMAS = {
+    "anyOf": "at least one schema (anyOf)", "oneOf": "one and only one schema (oneOf)",
+    "allOf": "all the schemas (allOf)", "not": "must not validate the schema (not)",
+}
+
+
+def _path(parts):
+    text = ""
+    for part in parts:
+        text += "[%d]" % part if isinstance(part, int) else "%s%s" % ("." if text else "", part)
+    return text

@@ -1,0 +1,194 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What tests share: embedded clusters to test against, and the shared folder of real data.
+
+``cluster`` makes servers that end with the test, ``shared`` those that end with the module (for tests that only read,
+or keep to objects of their own)::
+
+    def test_something(cluster):
+        c = cluster(topology="tiny", generation="1.6")
+        c.api.list("/api/v1/nodes").items
+        c.connection        # dict for a task: host, api_key, ca_cert, validate_certs
+        c.wait(60)          # let simulated seconds pass
+        c.requests()        # audit log rows: method, path, query, status, ...
+        c.stop()
+
+A controller that raised fails the test, unless it set ``c.tolerate_errors``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+MODULE = "ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal"
+FLAGS = {"topology": "--topology", "generation": "--generation", "crds": "--crds", "clock": "--clock", "idle": "--idle",
+         "seed": "--seed"}
+
+
+class Cluster:
+    """One embedded cluster in a process of its own."""
+
+    def __init__(self, folder, bare=False, objects=(), **options):
+        self.folder = str(folder)
+        self.tolerate_errors = False
+        self._arguments = ["--bare"] if bare else []
+        for path in objects:
+            self._arguments += ["--objects", str(path)]
+        for name, value in options.items():
+            if value is not None:
+                self._arguments += [FLAGS[name], str(value)]
+        self.said = self.command("start", *self._arguments)
+        self.connection = {
+            "host": self.said["host"], "api_key": self.said["api_key"], "ca_cert": self.said["ca_cert"],
+            "validate_certs": True,
+        }
+        self.kubeconfig = self.said["kubeconfig"]
+        self.api = self.client()
+
+    def command(self, name, *arguments):
+        """What ``start``, ``stop``, ``absent`` or ``status`` printed (dict); fails the test when it fails."""
+        done = run_rehearsal(name, "--dir", self.folder, *arguments)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def client(self, api_key=None, dry_run=False):
+        """Another connection, with another token if given."""
+        import kubernetes
+
+        from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import Api
+
+        def source():
+            configuration = kubernetes.client.Configuration()
+            configuration.host = self.connection["host"]
+            configuration.ssl_ca_cert = self.connection["ca_cert"]
+            configuration.api_key = {"authorization": "Bearer %s" % (api_key or self.connection["api_key"])}
+            return configuration, {"User-Agent": "bigvm-tests"}
+
+        return Api(source, dry_run=dry_run).handshake()
+
+    def http(self, method, path, body=None, token=None, content_type="application/json", **headers):
+        """One raw request; returns ``(status, data, headers)``. ``token=""`` sends none."""
+        token = self.connection["api_key"] if token is None else token
+        headers = {"Authorization": "Bearer %s" % token, **headers} if token else dict(headers)
+        if body is not None:
+            headers["Content-Type"] = content_type
+            body = body if isinstance(body, (str, bytes)) else json.dumps(body)
+        answer = self.pool.request(method, self.connection["host"] + path, body=body, headers=headers, retries=False)
+        text = answer.data
+        data = json.loads(text) if "json" in answer.headers.get("content-type", "") else text.decode()
+        return answer.status, data, answer.headers
+
+    @functools.cached_property
+    def pool(self):
+        """An HTTP pool that trusts the cluster's CA."""
+        import urllib3
+
+        return urllib3.PoolManager(ca_certs=self.connection["ca_cert"], timeout=urllib3.Timeout(20), maxsize=20)
+
+    def wait(self, seconds):
+        """Let that many simulated seconds pass."""
+        self.api.clock.sleep(seconds)
+
+    def fault(self, **fault):
+        """Inject a failure; see plugin_utils/rehearsal/faults.py. Returns the answer."""
+        return self.api.create("/bigvm/v1/faults", fault)
+
+    def token(self, rules, user="restricted"):
+        """A token with restricted rights; see plugin_utils/rehearsal/access.py."""
+        return self.api.create("/bigvm/v1/tokens", {"user": user, "rules": rules})["api_key"]
+
+    def requests(self, method=None, contains=""):
+        """Rows of the server's audit log, oldest first."""
+        rows = self.api.get("/bigvm/v1/requests")["items"]
+        return [row for row in rows if method in (None, row["method"]) and contains in row["path"]]
+
+    def errors(self):
+        """Tracebacks of controllers."""
+        return self.api.get("/bigvm/v1/errors")["items"]
+
+    def stop(self):
+        """End the server."""
+        return self.command("stop")
+
+    def finish(self):
+        """End it and fail the test for what the controllers raised meanwhile."""
+        errors = []
+        status = self.command("status")
+        if status["state"] == "started":  # perhaps another server or token than at first
+            self.connection.update({key: status[key] for key in ("host", "api_key", "ca_cert")})
+            errors = self.client().get("/bigvm/v1/errors")["items"]
+        self.command("absent")
+        assert self.tolerate_errors or not errors, "\n".join(errors)
+
+
+def run_rehearsal(*arguments):
+    """Run the embedded cluster's command line; returns the finished process."""
+    return subprocess.run([sys.executable, "-m", MODULE] + list(arguments), capture_output=True, text=True, check=False,
+                          timeout=60)
+
+
+@pytest.fixture(scope="session")
+def rehearsal():
+    """The embedded cluster's command line: ``rehearsal("start", "--dir", folder)`` returns the finished process."""
+    return run_rehearsal
+
+
+@contextlib.contextmanager
+def _factory(folder_of):
+    made, failures = [], []
+
+    def make(**options):
+        options.setdefault("idle", 300)  # a killed test run leaves nothing behind for long
+        made.append(Cluster(folder_of(), **options))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for one in made:
+            try:
+                one.finish()
+            except AssertionError as exc:
+                failures.append(str(exc))
+    assert not failures, "\n".join(failures)
+
+
+@pytest.fixture
+def cluster(tmp_path_factory):
+    """Make servers for one test: ``cluster(topology=..., generation=..., crds=..., objects=..., bare=...)``."""
+    with _factory(lambda: tmp_path_factory.mktemp("cluster")) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """The same for one module; asked twice for the same cluster it gives the same."""
+    made = {}
+    with _factory(lambda: tmp_path_factory.mktemp("shared")) as make:
+
+        def once(**options):
+            key = json.dumps(options, sort_keys=True, default=str)
+            if key not in made:
+                made[key] = make(**options)
+            return made[key]
+
+        yield once
+
+
+@pytest.fixture(scope="session")
+def shared_folder():
+    """The folder of real data and CRDs; skips without it."""
+    path = os.environ.get("BIGVM_SHARED", "")
+    if not os.path.isdir(path):
+        pytest.skip("BIGVM_SHARED does not name the folder of shared facts and real data")
+    return path
