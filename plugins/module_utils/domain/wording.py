@@ -80,6 +80,12 @@ def change_lines(before, after):
             for key in sorted(set(before) | set(after)) if before.get(key) != after.get(key)]
 
 
+def left_alone_lines(left_alone):
+    """Held settings that somebody else changed, as :func:`..journal.restore_settings` lists them."""
+    return ["%s: left alone, somebody set it to %s (held: %s, before: %s)"
+            % (row["field"], _value(row["found"]), _value(row["written"]), _value(row["before"])) for row in left_alone]
+
+
 def _value(value):
     return "not set" if value is None or value == "" else str(value).lower() if isinstance(value, bool) else str(value)
 
