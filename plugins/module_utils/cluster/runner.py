@@ -16,6 +16,8 @@ from __future__ import annotations
 from copy import deepcopy
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.parameters import remove_values
+
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import connect
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import LiveMigrationError
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
@@ -49,13 +51,13 @@ def argument_spec(**own):
     return spec
 
 
-def outcome(execute, module, say=None):
+def outcome(execute, module, say=None, warn=None):
     """Run ``execute`` for a validated module; ``(failed, result)``, never an exception.
 
     :param module: an ``AnsibleK8SModule`` or the action plugin's stand-in.
     """
     try:
-        task = Task(module.params, connect(module), module.check_mode, say, module.warn)
+        task = Task(module.params, connect(module), module.check_mode, say, warn or module.warn)
         return False, execute(task)
     except LiveMigrationError as exc:
         return True, dict({"changed": False}, **dict(exc.details, msg=str(exc)))
@@ -80,5 +82,9 @@ def run_module(execute, spec, **constraints):
     module = AnsibleK8SModule(
         module_class=AnsibleModule, argument_spec=argument_spec(**spec), supports_check_mode=True, **constraints
     )
-    failed, result = outcome(execute, module)
+
+    def warn(text):
+        module.warn(remove_values(text, module._module.no_log_values))  # newer Ansible shows warnings as they are
+
+    failed, result = outcome(execute, module, warn=warn)
     (module.fail_json if failed else module.exit_json)(**result)

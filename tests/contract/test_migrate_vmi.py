@@ -1,0 +1,819 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""migrate_vmi against the embedded cluster: what it does, what it refuses, what it survives, what it says."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import migrations, survey, telemetry, watch
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import path_of
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import Task
+from ansible_collections.bigvm.live_migration.plugins.module_utils.common import errors
+from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock import from_timestamp, to_timestamp
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import migration
+from ansible_collections.bigvm.live_migration.plugins.modules import migrate_vmi
+
+GV = "kubevirt.io/v1"
+FAIL = "rehearsal.bigvm.io/fail"
+VM1 = {"name": "vm-1", "namespace": "default"}
+VM2 = {"name": "vm-2", "namespace": "default"}
+
+
+class Outcome:
+    """What one run of the module came to."""
+
+    def __init__(self, result, message, lines, warnings):
+        self.result, self.message, self.lines, self.warnings = result, message, lines, warnings
+        self.rows = {row["name"]: row for row in result.get("migrations") or []}
+
+    @property
+    def failed(self):
+        return self.message is not None
+
+    def outcomes(self):
+        return {name: row["outcome"] for name, row in self.rows.items()}
+
+
+def validated(**given):
+    checked = ArgumentSpecValidator(migrate_vmi.SPEC, **migrate_vmi.CONSTRAINTS).validate(given)
+    assert not checked.error_messages, checked.error_messages
+    return checked.validated_parameters
+
+
+def run(cluster, api=None, check_mode=False, say=None, **given):
+    """Run the module's function; a failure is an outcome too."""
+    api = api or cluster.client(dry_run=check_mode)
+    lines, warnings = [], []
+
+    def heard(text):
+        lines.append(text)
+        if say:
+            say(text)
+
+    task = Task(validated(**given), api, check_mode, heard, warnings.append)
+    try:
+        return Outcome(migrate_vmi.execute(task), None, lines, warnings)
+    except errors.LiveMigrationError as exc:
+        return Outcome(exc.details, str(exc), lines, warnings)
+
+
+def vmi_path(name, namespace="default"):
+    return path_of(GV, "virtualmachineinstances", namespace, name)
+
+
+def vmims(cluster, namespace="default"):
+    return cluster.api.list(path_of(GV, "virtualmachineinstancemigrations", namespace)).items
+
+
+def create_vmim(cluster, name, ours=False, selector=None, run_id=None):
+    body = migration.body("default", name, selector, run_id)
+    if not ours:
+        body["metadata"] = {"generateName": "somebody-", "namespace": "default"}
+    return cluster.api.create(path_of(GV, "virtualmachineinstancemigrations", "default"), body)
+
+
+def node_of(cluster, name, namespace="default"):
+    return cluster.api.get(vmi_path(name, namespace))["status"]["nodeName"]
+
+
+def sabotage(cluster, name, how, **knobs):
+    marks = {FAIL: how} if how else {}
+    marks.update({"rehearsal.bigvm.io/" + knob.replace("_", "-"): value for knob, value in knobs.items()})
+    cluster.api.patch(vmi_path(name), {"metadata": {"annotations": marks}})
+
+
+def created(cluster):
+    """Paths of real (not dry run) creations of VMIMs."""
+    return [row for row in cluster.requests("POST", "virtualmachineinstancemigrations") if "dryRun" not in row["query"]]
+
+
+def slow(c, name, link):
+    """That many bits a second out of a node."""
+    c.api.patch("/api/v1/nodes/%s" % name, {"metadata": {"annotations": {"rehearsal.bigvm.io/link": link}}})
+
+
+def settings(c, **fields):
+    """Change the cluster's live migration settings, and wait until they are in force."""
+    hco = c.api.list("/apis/hco.kubevirt.io/v1beta1/hyperconvergeds").items[0]["metadata"]
+    c.api.patch(path_of("hco.kubevirt.io/v1beta1", "hyperconvergeds", hco["namespace"], hco["name"]),
+                {"spec": {"liveMigrationConfig": fields}})
+    c.wait(60)
+
+
+def wait_for_phase(cluster, vmim, phase):
+    path = path_of(GV, "virtualmachineinstancemigrations", "default", vmim["metadata"]["name"])
+    for _turn in range(600):
+        if migration.phase(cluster.api.get(path)) == phase:
+            return
+        cluster.wait(0.5)
+    raise AssertionError("never %s" % phase)
+
+
+# -- the desired place -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("generation", ["1.6", "1.9"])
+def test_a_vm_goes_to_its_target_and_stays_there(cluster, generation):
+    c = cluster(topology="tiny", generation=generation)
+    before = c.api.get(vmi_path("vm-1"))["metadata"]["uid"]
+    done = run(c, target_node="node-b", run="run-7", **VM1)
+    row = done.rows["vm-1"]
+    assert not done.failed and done.result["changed"] is True
+    assert (row["outcome"], row["source_node"], row["target_node"], row["node"]) == ("moved", "node-a", "node-b", "node-b")
+    assert row["uid"] == before and row["mode"] == "PreCopy" and row["adopted"] is False and row["cause"] is None
+    assert row["seconds"]["total"] == sum(row["seconds"][part] for part in ("queue", "prepare", "copy"))
+    assert from_timestamp(row["ended"]) - from_timestamp(row["started"]) == row["seconds"]["total"]
+    made = vmims(c)[0]
+    assert made["metadata"]["name"] == row["vmim"] and row["vmim"].startswith("bigvm-vm-1-")
+    assert made["metadata"]["labels"][migration.RUN_LABEL] == "run-7"
+
+    again = run(c, target_node="node-b", **VM1)
+    assert again.result["changed"] is False
+    assert again.outcomes() == {"vm-1": "already_there"}
+    assert len(created(c)) == 1
+    assert not c.requests("PUT")  # never the subresource
+
+
+def test_labels_of_nodes_are_a_place_too(cluster):
+    c = cluster(topology="queue")
+    c.api.patch("/api/v1/nodes/node-c", {"metadata": {"labels": {"rack": "two"}}})
+    assert run(c, name="vm-01", namespace="default", target_node_selector={"rack": "two"}).rows["vm-01"]["node"] == "node-c"
+    again = run(c, name="vm-01", namespace="default", target_node_selector={"rack": "two"})
+    assert again.result["changed"] is False
+    none = run(c, name="vm-01", namespace="default", target_node_selector={"rack": "nine"})
+    assert "no other usable node has the labels" in none.message
+    assert len(created(c)) == 1
+
+
+def test_an_empty_list_is_nothing_to_do(shared):
+    c = shared(topology="tiny")
+    done = run(c, vms=[], away_from=["node-a"])
+    assert done.result == {"changed": False, "migrations": []}
+
+
+def test_entries_of_a_plan_are_taken_as_they_are(cluster):
+    c = cluster(topology="tiny")
+    done = run(c, vms=[dict(VM1, target_node="node-b", memory_bytes=1, target_choices=["node-b"])], away_from=["node-a"])
+    assert done.outcomes() == {"vm-1": "moved"}
+
+
+# -- side by side -----------------------------------------------------------------------------
+
+
+def most_at_once(cluster):
+    """The largest number of VMIMs that were under way at one time, from their own records."""
+    moments = []
+    for vmim in vmims(cluster):
+        found = migration.transitions(vmim)
+        moments += [(from_timestamp(found[""]), 1), (from_timestamp(found["Succeeded"]), -1)]
+    now = most = 0
+    for _at, change in sorted(moments):
+        now += change
+        most = max(most, now)
+    return most
+
+
+def test_twenty_go_side_by_side_within_the_limits(cluster):
+    c = cluster(topology="queue")
+    done = run(c, vms=[{"name": "vm-%02d" % number, "namespace": "default"} for number in range(1, 21)], away_from=["node-a"])
+    assert set(done.outcomes().values()) == {"moved"}
+    assert len(created(c)) == 20
+    assert most_at_once(c) > 10
+    assert len([row for row in c.requests("GET", "virtualmachineinstances") if "watch=true" in row["query"]]) == 1
+
+
+def test_max_parallel_holds(cluster):
+    c = cluster(topology="queue")
+    done = run(c, vms=[{"name": "vm-%02d" % number, "namespace": "default"} for number in range(1, 8)], away_from=["node-a"],
+               max_parallel=3)
+    assert set(done.outcomes().values()) == {"moved"}
+    assert most_at_once(c) == 3
+
+
+def test_one_out_of_a_node_where_the_cluster_allows_no_more(cluster):
+    c = cluster(topology="tiny")  # 1.9 installs with one outbound migration for each node
+    done = run(c, vms=[VM1, VM2], away_from=["node-a"])
+    assert done.outcomes() == {"vm-1": "moved", "vm-2": "moved"}
+    assert most_at_once(c) == 1
+
+
+# -- refused before anything is created -----------------------------------------------------------
+
+
+BIG = {"name": "hana-prod", "namespace": "sap-prod"}
+SMALL = {"name": "app-pas", "namespace": "sap-prod"}
+REFUSED = {
+    "unknown VM": (dict(name="nobody", namespace="sap-prod", away_from=["hana-a"]),
+                   "VM sap-prod/nobody cannot be migrated: there is no such VM"),
+    "unknown target": (dict(SMALL, target_node="worker-9"), "node worker-9 does not exist. Nothing was created. The nodes are hana-a,"),
+    "unknown node to leave": (dict(SMALL, away_from=["worker-9"]), "node worker-9 does not exist"),
+    "no place": (dict(SMALL), "It is not said where VM sap-prod/app-pas should be"),
+    "there and not there": (dict(SMALL, target_node="hana-b", away_from=["hana-b"]), "should go to hana-b and be away from it"),
+    "node and labels": (dict(vms=[dict(SMALL, target_node="hana-b")], target_node_selector={"a": "b"}), "has both"),
+    "twice": (dict(vms=[SMALL, SMALL], away_from=["hana-a"]), "is named twice"),
+    "no namespace": (dict(vms=[{"name": "app-pas"}], away_from=["hana-a"]), "lacks name or namespace"),
+    "a big guest without a limit": (dict(BIG, away_from=["hana-a"]), "it has 3 TiB and KubeVirt grants it 18 h 20 min"),
+    "a time that is none": (dict(SMALL, away_from=["hana-a"], timeout="soon"), "timeout: 'soon' is not a duration"),
+    "no time": (dict(SMALL, away_from=["hana-a"], queue_timeout="0"), "queue_timeout is 0"),
+    "a deadline without offset": (dict(SMALL, away_from=["hana-a"], deadline="2030-01-01T00:00:00"), "with its offset"),
+    "a deadline that has passed": (dict(SMALL, away_from=["hana-a"], deadline="2020-01-01T00:00:00Z"), "has passed"),
+    "no parallel": (dict(SMALL, away_from=["hana-a"], max_parallel=0), "max_parallel is 0"),
+    "a run id that is no label": (dict(SMALL, away_from=["hana-a"], run="a b"), "cannot be a label"),
+}
+
+
+@pytest.mark.parametrize("what", sorted(REFUSED))
+def test_refused_with_a_reason(shared, what):
+    c = shared(topology="default")
+    given, words = REFUSED[what]
+    done = run(c, **given)
+    assert done.failed and words in done.message, done.message
+    assert done.result.get("changed", False) is False and "migrations" not in done.result
+    assert not created(c)
+
+
+def test_one_bad_vm_keeps_all_from_starting_and_all_problems_are_named(shared):
+    c = shared(topology="default")
+    done = run(c, vms=[SMALL, BIG, {"name": "nobody", "namespace": "sap-prod"}], away_from=["hana-a"])
+    assert "sap-prod/hana-prod" in done.message and "sap-prod/nobody" in done.message and "app-pas" not in done.message
+    assert not created(c)
+
+
+@pytest.mark.parametrize("how", ["cordoned", "not ready", "not schedulable"])
+def test_a_target_that_takes_nothing(cluster, how):
+    c = cluster(topology="tiny")
+    if how == "cordoned":
+        c.api.patch("/api/v1/nodes/node-b", {"spec": {"unschedulable": True}})
+    elif how == "not ready":
+        condition = {"type": "Ready", "status": "False", "reason": "KubeletNotReady"}
+        c.api.patch("/api/v1/nodes/node-b/status", {"status": {"conditions": [condition]}})
+    else:
+        c.api.patch("/api/v1/nodes/node-b", {"metadata": {"labels": {"kubevirt.io/schedulable": "false"}}})
+    done = run(c, target_node="node-b", **VM1)
+    assert "its target node node-b is" in done.message
+    assert not created(c)
+
+
+def test_a_stopped_vm(cluster):
+    c = cluster(topology="tiny")
+    c.api.patch(path_of(GV, "virtualmachines", "default", "vm-1"), {"spec": {"runStrategy": "Halted"}})
+    c.wait(120)
+    done = run(c, away_from=["node-a"], **VM1)
+    assert "it is not running (Stopped)" in done.message
+    assert not created(c)
+
+
+def test_a_vm_that_cannot_move_live_is_refused_by_the_dry_run(cluster):
+    c = cluster(topology="blocked")
+    done = run(c, vms=[{"name": "app-1", "namespace": "sap-prod"}, {"name": "app-local", "namespace": "sap-prod"}], away_from=["node-a"])
+    assert "VM sap-prod/app-local cannot be migrated: a volume cannot be used from two nodes" in done.message
+    assert done.result["causes"][0]["code"] == "not_shared"
+    assert not created(c)
+
+
+def test_where_kubevirt_takes_no_target(cluster, shared_folder):
+    c = cluster(topology="tiny", generation="1.6", crds=os.path.join(shared_folder, "crds", "kubevirt-1.3-hco-1.13"))
+    done = run(c, target_node="node-b", **VM1)
+    assert "its API drops addedNodeSelector" in done.message
+    assert not created(c)
+    assert run(c, away_from=["node-a"], **VM1).outcomes() == {"vm-1": "moved"}
+
+
+def test_no_limit_above_zero(cluster):
+    c = cluster(topology="tiny")
+    settings(c, parallelMigrationsPerCluster=0)
+    assert "no migration would ever start" in run(c, away_from=["node-a"], **VM1).message
+
+
+def test_a_cluster_without_kubevirt(cluster):
+    c = cluster(topology="tiny", bare=True)
+    done = run(c, away_from=["node-a"], **VM1)
+    assert done.failed and not created(c)
+
+
+# -- rights --------------------------------------------------------------------------------------------
+
+
+READ = [{"verbs": ["get", "list", "watch"], "resources": ["*"], "namespaces": []}]
+
+
+def test_no_right_to_create_names_the_role(cluster):
+    c = cluster(topology="tiny")
+    done = run(c, api=c.client(api_key=c.token(READ)), target_node="node-b", **VM1)
+    assert "Not allowed to create" in done.message and "kubevirt.io:migrate" in done.message
+    assert not vmims(c)
+
+
+def test_no_right_to_read_says_what(cluster):
+    c = cluster(topology="tiny")
+    done = run(c, api=c.client(api_key=c.token([])), target_node="node-b", **VM1)
+    assert "Not allowed to read" in done.message
+
+
+def test_rights_in_one_namespace_are_enough_beside_nodes_and_kubevirt(cluster):
+    c = cluster(topology="tiny")
+    rules = [
+        {"verbs": ["list"], "resources": ["nodes", "kubevirts.kubevirt.io"], "namespaces": []},
+        {"verbs": ["*"], "resources": ["virtualmachineinstances.kubevirt.io", "virtualmachineinstancemigrations.kubevirt.io"],
+         "namespaces": ["default"]},
+    ]
+    done = run(c, api=c.client(api_key=c.token(rules)), target_node="node-b", **VM1)
+    assert done.outcomes() == {"vm-1": "moved"}
+
+
+# -- check mode ----------------------------------------------------------------------------------------
+
+
+def test_check_mode_says_what_would_happen_and_creates_nothing(cluster):
+    c = cluster(topology="tiny")
+    create_vmim(c, "vm-2", selector={migration.HOSTNAME: "node-b"})
+    done = run(c, check_mode=True, vms=[VM1, VM2], target_node="node-b")
+    assert done.outcomes() == {"vm-1": "would_move", "vm-2": "would_follow"}
+    assert done.result["changed"] is True
+    assert run(c, check_mode=True, state="aborted", **VM2).outcomes() == {"vm-2": "would_abort"}
+    assert len(vmims(c)) == 1 and not vmims(c)[0]["metadata"].get("deletionTimestamp")
+    assert node_of(c, "vm-1") == "node-a"
+
+
+# -- migrations that are under way ------------------------------------------------------------------------
+
+
+def test_an_unfinished_one_of_ours_is_adopted(cluster):
+    c = cluster(topology="tiny")
+    mine = create_vmim(c, "vm-1", ours=True, selector={migration.HOSTNAME: "node-b"})
+    done = run(c, target_node="node-b", **VM1)
+    row = done.rows["vm-1"]
+    assert (row["outcome"], row["adopted"], row["vmim"]) == ("moved", True, mine["metadata"]["name"])
+    assert len(vmims(c)) == 1
+
+
+def test_a_foreign_one_that_fits_is_followed(cluster):
+    c = cluster(topology="tiny")
+    theirs = create_vmim(c, "vm-1")
+    done = run(c, away_from=["node-a"], **VM1)
+    assert done.rows["vm-1"]["vmim"] == theirs["metadata"]["name"]
+    assert done.outcomes() == {"vm-1": "moved"}
+
+
+def test_a_foreign_one_that_does_not_fit_is_named(cluster):
+    c = cluster(topology="tiny")
+    theirs = create_vmim(c, "vm-1")
+    done = run(c, target_node="node-b", **VM1)
+    assert "somebody else is migrating it already (%s, phase" % theirs["metadata"]["name"] in done.message
+    assert "state=aborted" in done.message
+
+
+class Killed(BaseException):
+    """Stands for SIGTERM and SIGINT, which no rescue sees either."""
+
+
+def test_a_killed_run_cancels_nothing_and_the_next_one_goes_on(cluster):
+    c = cluster(topology="tiny")
+    sabotage(c, "vm-1", None, dirty_rate="600M", working_set="2Gi")
+
+    def die(_line):
+        raise Killed
+
+    with pytest.raises(Killed):
+        run(c, say=die, target_node="node-b", progress_interval=5, **VM1)
+    assert migration.phase(vmims(c)[0]) not in migration.FINAL
+    done = run(c, target_node="node-b", **VM1)
+    assert done.rows["vm-1"]["adopted"] is True and done.outcomes() == {"vm-1": "moved"}
+    assert len(vmims(c)) == 1
+
+
+def test_followed_takes_up_ours_and_starts_nothing(cluster):
+    c = cluster(topology="queue")
+    create_vmim(c, "vm-01", ours=True, run_id="night-1")
+    create_vmim(c, "vm-02", ours=True, run_id="night-2")
+    create_vmim(c, "vm-03")
+    assert run(c, state="followed", run="night-1").outcomes() == {"vm-01": "moved"}
+    assert set(run(c, state="followed").outcomes()) <= {"vm-02"}
+    assert run(c, state="followed").result == {"changed": False, "migrations": []}
+    c.api.delete(path_of(GV, "virtualmachines", "default", "vm-05"))
+    assert run(c, state="followed", name="vm-04", namespace="default").outcomes() == {"vm-04": "nothing_under_way"}
+    assert len(created(c)) == 3
+
+
+# -- cancelling ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("phase", "generation"), [
+    ("Pending", "1.9"), ("Scheduling", "1.9"), ("Running", "1.9"), ("Running", "1.6"),
+])
+def test_aborted_cancels_and_sees_it_through(cluster, phase, generation):
+    c = cluster(topology="tiny", generation=generation)
+    sabotage(c, "vm-1", None, dirty_rate="900M", working_set="3Gi")
+    wait_for_phase(c, create_vmim(c, "vm-1"), phase)
+    done = run(c, state="aborted", **VM1)
+    assert not done.failed, done.message
+    assert done.outcomes() == {"vm-1": "aborted"} and done.result["changed"] is True
+    assert not [vmim for vmim in vmims(c) if migration.phase(vmim) not in migration.FINAL]
+    assert node_of(c, "vm-1") == "node-a"
+    assert run(c, state="aborted", **VM1).result["changed"] is False
+
+
+def test_aborting_needs_no_other_rights(cluster):
+    c = cluster(topology="tiny")
+    sabotage(c, "vm-1", "never-converges")
+    wait_for_phase(c, create_vmim(c, "vm-1"), "Running")
+    rules = [{"verbs": ["*"], "resources": ["virtualmachineinstances.kubevirt.io", "virtualmachineinstancemigrations.kubevirt.io"],
+              "namespaces": ["default"]}]
+    assert run(c, api=c.client(api_key=c.token(rules)), state="aborted", **VM1).outcomes() == {"vm-1": "aborted"}
+
+
+def test_nothing_to_abort(shared):
+    c = shared(topology="tiny")
+    assert run(c, state="aborted", **VM1).outcomes() == {"vm-1": "nothing_under_way"}
+    assert "there is no such VM" in run(c, state="aborted", name="nobody", namespace="default").message
+
+
+def evict(c, name):
+    names = [pod["metadata"]["name"] for pod in c.api.list("/api/v1/namespaces/default/pods").items]
+    pod = next(pod for pod in names if pod.startswith("virt-launcher-%s-" % name))
+    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": "default"}}
+    assert c.http("POST", "/api/v1/namespaces/default/pods/%s/eviction" % pod, body)[0] == 429
+
+
+@pytest.mark.parametrize(("generation", "word"), [("1.9", "cancelled"), ("1.6", "returns")])
+def test_an_evacuation_is_cancelled_where_it_can_be(cluster, generation, word):
+    c = cluster(topology="tiny", generation=generation)
+    sabotage(c, "vm-1", "never-converges")
+    evict(c, "vm-1")
+    c.wait(30)
+    assert c.api.get(vmi_path("vm-1"))["status"]["evacuationNodeName"] == "node-a"
+    done = run(c, state="aborted", **VM1)
+    row = done.rows["vm-1"]
+    assert (row["outcome"], row["evacuation"]) == ("aborted", word)
+    assert bool(done.warnings) is (word == "returns")
+    c.wait(300)
+    under_way = [vmim for vmim in vmims(c) if migration.phase(vmim) not in migration.FINAL]
+    assert bool(under_way) is (word == "returns")
+
+
+# -- time --------------------------------------------------------------------------------------------------
+
+
+def test_its_time_is_over_and_it_is_cancelled_intact(cluster):
+    c = cluster(topology="tiny")
+    sabotage(c, "vm-1", "never-converges")
+    uid = c.api.get(vmi_path("vm-1"))["metadata"]["uid"]
+    done = run(c, target_node="node-b", timeout="60s", **VM1)
+    row = done.rows["vm-1"]
+    assert done.failed and row["outcome"] == "aborted" and row["cause"]["code"] == "timeout"
+    assert (row["node"], row["uid"]) == ("node-a", uid)
+    assert "VM default/vm-1 was not moved: its timeout of 1 min was over" in done.message
+    assert "It runs on node-a as before." in done.message
+    assert done.result["changed"] is True
+
+
+def test_left_to_itself_if_so_wished(cluster):
+    c = cluster(topology="tiny")
+    sabotage(c, "vm-1", "never-converges")
+    done = run(c, target_node="node-b", timeout="60s", on_timeout="leave", **VM1)
+    assert done.failed and done.outcomes() == {"vm-1": "left"}
+    assert "it goes on (on_timeout is leave)" in done.message
+    assert migration.phase(vmims(c)[0]) == "Running"
+
+
+def test_a_foreign_one_is_never_cancelled_by_time(cluster):
+    c = cluster(topology="tiny")
+    sabotage(c, "vm-1", "never-converges")
+    create_vmim(c, "vm-1")
+    done = run(c, away_from=["node-a"], timeout="60s", **VM1)
+    assert done.outcomes() == {"vm-1": "left"} and "started by somebody else" in done.message
+    assert not c.requests("DELETE")
+
+
+def test_the_deadline_ends_what_runs_and_starts_no_more(cluster):
+    c = cluster(topology="tiny")
+    sabotage(c, "vm-1", "never-converges")
+    deadline = to_timestamp(c.api.clock.now() + 90)
+    done = run(c, vms=[VM1, VM2], away_from=["node-a"], deadline=deadline)
+    assert done.outcomes() == {"vm-1": "aborted", "vm-2": "not_started"}
+    assert done.rows["vm-1"]["cause"]["code"] == "deadline"
+    assert c.api.clock.now() < from_timestamp(deadline) + 60
+
+
+def test_kubevirt_gives_up_first_and_the_cause_is_told(cluster):
+    c = cluster(topology="tiny")
+    sabotage(c, "vm-1", "never-converges")
+    done = run(c, target_node="node-b", **VM1)  # 5 GB at 20 s: 100 s
+    row = done.rows["vm-1"]
+    assert row["outcome"] == "failed" and row["cause"]["code"] == "not_converging"
+    assert 100 <= row["seconds"]["copy"] <= 130
+
+
+def test_foreign_migrations_that_keep_all_slots(cluster):
+    c = cluster(topology="queue")
+    settings(c, completionTimeoutPerGiB=1000, parallelOutboundMigrationsPerNode=1)
+    sabotage(c, "vm-03", "never-converges")
+    create_vmim(c, "vm-03")
+    c.wait(20)
+    vms = [{"name": name, "namespace": "default"} for name in ("vm-01", "vm-02")]
+    done = run(c, vms=vms, away_from=["node-a"], queue_timeout="20s")
+    assert done.outcomes() == {"vm-01": "queued_too_long", "vm-02": "not_started"}
+    assert done.rows["vm-01"]["cause"]["code"] == "no_slot" and "(default/vm-03)" in done.message
+    assert len(created(c)) == 1
+
+
+def test_one_that_kubevirt_does_not_begin(cluster):
+    c = cluster(topology="tiny")
+    c.api.create("/api/v1/namespaces/default/resourcequotas", {
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"},
+        "spec": {"hard": {"requests.memory": "1Gi", "limits.memory": "1Gi"}}})
+    done = run(c, away_from=["node-a"], queue_timeout="5min", **VM1)
+    row = done.rows["vm-1"]
+    assert row["outcome"] == "queued_too_long" and row["seconds"]["prepare"] is None
+    assert "it waited 5 min and KubeVirt did not begin" in done.message
+    assert not [vmim for vmim in vmims(c) if migration.phase(vmim) not in migration.FINAL]
+
+
+# -- failures and their causes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("how", "code", "generation"), [
+    ("target-pod-down", "target_down", "1.9"), ("unschedulable", "unschedulable", "1.9"), ("pod-stuck", "target_start", "1.9"),
+    ("libvirt-error", "cpu_mismatch", "1.9"), ("link-stall", "stalled", "1.9"), ("link-stall", "stalled", "1.6"),
+])
+def test_each_failure_has_its_name(cluster, how, code, generation):
+    c = cluster(topology="tiny", generation=generation)
+    settings(c, completionTimeoutPerGiB=1000)
+    slow(c, "node-a", "500M")
+    sabotage(c, "vm-1", how)
+    done = run(c, away_from=["node-a"], **VM1)
+    row = done.rows["vm-1"]
+    assert row["outcome"] == "failed"
+    assert row["cause"]["code"] == code, row["cause"]
+    assert row["cause"]["remedy"] in done.message
+    assert node_of(c, "vm-1") == "node-a"
+
+
+def test_a_vm_that_came_up_anew_is_a_failure(cluster):
+    c = cluster(topology="tiny")
+    before = c.api.get(vmi_path("vm-1"))["metadata"]["uid"]
+    sabotage(c, "vm-1", "restart", dirty_rate="100M", working_set="1Gi")
+    done = run(c, away_from=["node-a"], **VM1)
+    assert done.outcomes() == {"vm-1": "restarted"}
+    assert "VM RESTARTED" in done.message
+    assert done.rows["vm-1"]["uid"] == before
+    assert done.lines[-1].startswith("default/vm-1  VM RESTARTED")
+
+
+def test_cancelled_by_somebody_else(cluster):
+    c = cluster(topology="tiny")
+    sabotage(c, "vm-1", "never-converges")
+
+    def interfere(line):
+        if "copy" in line and not vmims(c)[0]["metadata"].get("deletionTimestamp"):
+            c.api.delete(path_of(GV, "virtualmachineinstancemigrations", "default", vmims(c)[0]["metadata"]["name"]))
+
+    done = run(c, say=interfere, target_node="node-b", progress_interval=10, **VM1)
+    assert done.outcomes() == {"vm-1": "failed"} and done.rows["vm-1"]["cause"]["code"] == "cancelled"
+
+
+def test_one_of_many_fails_the_others_finish_no_more_start(cluster):
+    c = cluster(topology="queue")
+    sabotage(c, "vm-02", "libvirt-error")
+    names = ["vm-%02d" % number for number in range(1, 7)]
+    done = run(c, vms=[{"name": name, "namespace": "default"} for name in names], away_from=["node-a"], max_parallel=3)
+    outcomes = done.outcomes()
+    assert done.failed and outcomes["vm-02"] == "failed"
+    assert {outcomes["vm-01"], outcomes["vm-03"]} == {"moved"}
+    assert "not_started" in (outcomes["vm-05"], outcomes["vm-06"])
+    assert set(outcomes.values()) == {"moved", "failed", "not_started"}
+    assert "of 6 VMs did not end as asked." in done.message
+
+
+def test_a_target_where_it_should_not_be_is_cancelled_before_the_copy(cluster):
+    c = cluster(topology="tiny")
+    slow(c, "node-a", "500M")
+    done = run(c, away_from=["node-a", "node-b"], **VM1)
+    row = done.rows["vm-1"]
+    assert row["outcome"] == "failed" and row["cause"]["code"] == "wrong_target"
+    assert row["node"] == "node-a" and "It runs on node-a as before" in done.message
+
+
+def test_a_wrong_target_is_a_failure_even_if_the_cancel_comes_too_late(cluster):
+    c = cluster(topology="tiny")
+    sabotage(c, "vm-1", None, dirty_rate="0")
+    done = run(c, away_from=["node-a", "node-b"], **VM1)
+    row = done.rows["vm-1"]
+    assert row["outcome"] == "failed" and row["cause"]["code"] == "wrong_target"
+    assert row["node"] == "node-b" and "as before" not in done.message
+
+
+# -- a server that misbehaves ------------------------------------------------------------------------------------
+
+
+TROUBLE = {
+    "watches dropped": [{"drop_watches": True}],
+    "history compacted": [{"compact": True}, {"drop_watches": True}],
+    "history compacted, told as 410": [{"compact": True, "as": "http"}, {"drop_watches": True}],
+    "half open": [{"half_open": True}],
+    "503 for a while": [{"status": 503, "times": 6, "match": "watch=true"}, {"drop_watches": True}],
+    "429 with a time": [{"status": 429, "times": 2, "match": "watch=true", "retry_after": 7}, {"drop_watches": True}],
+    "500 on the new list": [{"compact": True}, {"status": 500, "times": 2, "match": "limit="}, {"drop_watches": True}],
+}
+
+
+@pytest.mark.parametrize("what", sorted(TROUBLE))
+def test_it_ends_truthfully_whatever_the_server_does(cluster, what):
+    c = cluster(topology="tiny")
+    slow(c, "node-a", "500M")  # 70 s
+    troubled = []
+
+    def trouble(line):
+        if not troubled and "copy" in line:
+            troubled.append(c.api.clock.now())
+            for fault in TROUBLE[what]:
+                c.fault(**fault)
+
+    done = run(c, say=trouble, target_node="node-b", progress_interval=10, timeout="2h", **VM1)
+    assert troubled
+    assert done.outcomes() == {"vm-1": "moved"}, done.message
+    assert c.api.clock.now() - from_timestamp(done.rows["vm-1"]["ended"]) <= 121
+
+
+def test_a_half_open_connection_is_noticed_within_two_minutes(cluster):
+    c = cluster(topology="tiny")
+    sabotage(c, "vm-1", "never-converges")
+    when = []
+
+    def mute(line):
+        if not when and "copy" in line:
+            when.append(c.api.clock.now())
+            c.fault(half_open=True)
+
+    run(c, say=mute, target_node="node-b", progress_interval=10, timeout="10min", **VM1)
+    again = [row["epoch"] for row in c.requests("GET") if "watch=true" in row["query"] and row["epoch"] > when[0]]
+    assert again and min(again) - when[0] <= watch.SILENCE + 1
+
+
+def test_an_expired_token_is_read_anew(cluster):
+    c = cluster(topology="tiny")
+    slow(c, "node-a", "500M")
+    import kubernetes
+
+    from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import Api
+    tokens = [c.connection["api_key"]]
+
+    def source():
+        configuration = kubernetes.client.Configuration()
+        configuration.host, configuration.ssl_ca_cert = c.connection["host"], c.connection["ca_cert"]
+        configuration.api_key = {"authorization": "Bearer " + tokens[-1]}
+        return configuration, {}
+
+    def rotate(line):
+        if len(tokens) == 1 and "copy" in line:
+            tokens.append(c.api.create("/bigvm/v1/faults", {"token": "new"})["api_key"])
+            c.connection["api_key"] = tokens[-1]
+            c.api = c.client()
+            c.fault(drop_watches=True)
+
+    done = run(c, api=Api(source).handshake(), say=rotate, target_node="node-b", progress_interval=10, **VM1)
+    assert len(tokens) == 2 and done.outcomes() == {"vm-1": "moved"}, done.message
+
+
+def test_an_answer_to_the_creation_that_got_lost_makes_no_second_one(cluster):
+    c = cluster(topology="tiny")
+    api = c.client()
+    real = api.create
+
+    def lossy(path, body, **query):
+        made = real(path, body, **query)
+        if not query:
+            raise errors.Unreachable("the answer got lost")
+        return made
+
+    api.create = lossy
+    done = run(c, api=api, target_node="node-b", **VM1)
+    assert done.outcomes() == {"vm-1": "moved"}
+    assert len(vmims(c)) == 1
+
+
+# -- what it says, and what it asks --------------------------------------------------------------------------------------
+
+
+def percents(lines):
+    found = [(line, re.search(r"copy (\d+)%", line)) for line in lines]
+    return [int(match.group(1)) for _line, match in found if match]
+
+
+@pytest.mark.parametrize("where", ["logs", "prometheus"])
+def test_lines_with_percent_near_the_truth(cluster, where):
+    c = cluster(topology="default")
+    stamped = []
+    given = {"prometheus": {"url": c.connection["host"] + "/bigvm/v1/prometheus", "token": c.connection["api_key"],
+                            "ca_cert": c.connection["ca_cert"]}} if where == "prometheus" else {}
+    done = run(c, say=lambda line: stamped.append((c.api.clock.now(), line)), name="hana-test", namespace="sap-test",
+               target_node="hana-a", timeout="20h", progress_interval=300, **given)
+    assert done.outcomes() == {"hana-test": "moved"} and not done.warnings
+    row = done.rows["hana-test"]
+    begin = from_timestamp(row["ended"]) - row["seconds"]["copy"]
+    shown = [(at, int(re.search(r"copy (\d+)%", line).group(1))) for at, line in stamped if " copy " in line]
+    assert len(shown) > 50
+    assert [value for _at, value in shown] == sorted(value for _at, value in shown)
+    worst = max(abs(value - 100 * (at - begin) / row["seconds"]["copy"]) for at, value in shown)
+    assert worst <= 15
+    assert all(len(line) <= 80 for line in done.lines)
+    assert re.fullmatch(r"sap-test/hana-test  copy \d+%  [\d.]+ GiB left  67(\.1)? MB/s  ETA \d h \d\d min", done.lines[5])
+    assert "dirty" in stamped[-5][1] and done.lines[-1].startswith("sap-test/hana-test  moved to hana-a in ")
+
+
+def test_without_the_right_to_read_logs_phase_and_time_and_it_says_so_once(cluster):
+    c = cluster(topology="queue")
+    slow(c, "node-a", "1G")
+    rules = [{"verbs": ["*"], "resources": ["nodes", "kubevirts.kubevirt.io", "virtualmachineinstances.kubevirt.io",
+                                            "virtualmachineinstancemigrations.kubevirt.io"], "namespaces": []}]
+    vms = [{"name": name, "namespace": "default"} for name in ("vm-01", "vm-02")]
+    done = run(c, api=c.client(api_key=c.token(rules)), vms=vms, away_from=["node-a"])
+    assert len(done.warnings) == 1 and "Not allowed to read" in done.warnings[0]
+    assert any(re.fullmatch(r"default/vm-01  copying for \d+ (s|min)", line) for line in done.lines)
+    assert not percents(done.lines)
+
+
+def test_a_prometheus_that_cannot_be_asked_is_said_and_the_logs_are_read(cluster):
+    c = cluster(topology="tiny")
+    slow(c, "node-a", "500M")
+    done = run(c, target_node="node-b", prometheus={"url": "https://127.0.0.1:9"}, timeout="2h", progress_interval=30, **VM1)
+    assert len(done.warnings) == 1 and "cannot be asked for progress" in done.warnings[0]
+    assert percents(done.lines)
+
+
+def test_no_lines_if_none_are_wanted(cluster):
+    c = cluster(topology="tiny")
+    slow(c, "node-a", "500M")
+    done = run(c, target_node="node-b", progress_interval=0, timeout="2h", **VM1)
+    assert done.lines == [] and done.outcomes() == {"vm-1": "moved"}
+    assert not c.requests("GET", "/log")
+
+
+@pytest.mark.parametrize(("vms", "link"), [(1, "15M"), (20, "300M")])
+def test_no_more_than_one_request_a_minute_while_it_waits(cluster, vms, link):
+    c = cluster(topology="queue")
+    slow(c, "node-a", link)
+    settings(c, completionTimeoutPerGiB=10000)
+    names = ["vm-%02d" % number for number in range(1, vms + 1)]
+    for name in names:
+        sabotage(c, name, None, dirty_rate="0")
+    done = run(c, vms=[{"name": name, "namespace": "default"} for name in names], away_from=["node-a"], timeout="20h")
+    assert set(done.outcomes().values()) == {"moved"}
+    begin = max(row["epoch"] for row in created(c))
+    end = max(from_timestamp(row["ended"]) for row in done.rows.values())
+    waiting = [row for row in c.requests() if begin < row["epoch"] <= end]
+    assert end - begin > 3600
+    assert len(waiting) <= (end - begin) / 60
+
+
+def test_nothing_of_it_keeps_running(cluster):
+    c = cluster(topology="tiny")
+    run(c, target_node="node-b", **VM1)
+    names = [thread.name for thread in threading.enumerate()]
+    for thread in threading.enumerate():
+        if thread.name == "bigvm-reader":
+            thread.join(5)
+    assert "bigvm-reader" not in [thread.name for thread in threading.enumerate()], names
+
+
+def test_a_cancel_that_does_not_end_is_told(cluster, monkeypatch):
+    c = cluster(topology="tiny")
+    monkeypatch.setattr(migrations, "CANCEL_PATIENCE", 120)
+    sabotage(c, "vm-1", "target-stuck")
+    wait_for_phase(c, create_vmim(c, "vm-1"), "PreparingTarget")
+    done = run(c, state="aborted", **VM1)
+    assert done.outcomes() == {"vm-1": "failed"} and done.rows["vm-1"]["cause"]["code"] == "cancel_stuck"
+    assert "virt-handler" in done.message
+
+
+def test_the_patience_with_an_api_that_is_away_ends_and_it_says_what_goes_on(cluster):
+    c = cluster(topology="tiny")
+    sabotage(c, "vm-1", "never-converges")
+    away = []
+
+    def vanish(line):
+        if not away and "copy" in line:
+            away.append(line)
+            c.fault(status=503, times=10 ** 6, match="watch=true")
+            c.fault(drop_watches=True)
+
+    done = run(c, say=vanish, target_node="node-b", progress_interval=10, timeout="10h", **VM1)
+    assert done.failed and "run the same task again to follow it" in done.message
+    assert done.result["changed"] is True
+    assert done.outcomes() == {"vm-1": "unfinished"}
+
+
+def test_constants_that_belong_together():
+    assert watch.SERVER_TIMEOUT <= 290
+    assert watch.SILENCE <= 60 + 60  # a bookmark a minute, and 60 s
+    assert survey.BIG == 256 * 2 ** 30
+    assert telemetry.FOLLOW_PACE >= 2 * 60
