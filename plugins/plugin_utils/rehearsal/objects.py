@@ -111,10 +111,9 @@ def node(name, generation, memory="1Ti", cpus=64, hugepages_1gi="0", hugepages_2
 # -- guests ------------------------------------------------------------------
 
 
-def knobs(dirty_rate=None, working_set=None, zero_fraction=None, fail=None, noise=None):
+def knobs(dirty_rate=None, working_set=None, zero_fraction=None, fail=None):
     """The annotations that say how a guest behaves while it is copied."""
-    given = {"dirty-rate": dirty_rate, "working-set": working_set, "zero-fraction": zero_fraction, "fail": fail,
-             "noise": noise}
+    given = {"dirty-rate": dirty_rate, "working-set": working_set, "zero-fraction": zero_fraction, "fail": fail}
     return {KNOB + key: str(value) for key, value in given.items() if value is not None}
 
 
@@ -296,8 +295,9 @@ def network_status(network, ip=None):
 
 def attachment_definition(network):
     """A NetworkAttachmentDefinition for migrations; ``network``: ``{name, range, master}``."""
-    config = {"cniVersion": "0.3.1", "name": network["name"], "type": "macvlan", "master": network.get("master", "ens4f0"),
-              "mode": "bridge", "ipam": {"type": "whereabouts", "range": network.get("range", "10.200.5.0/24")}}
+    config = {"cniVersion": "0.3.1", "name": network["name"], "type": "macvlan", "mode": "bridge",
+              "master": network.get("master", "ens4f0"),
+              "ipam": {"type": "whereabouts", "range": network.get("range", "10.200.5.0/24")}}
     return {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
             "metadata": {"name": network["name"], "namespace": network.get("namespace", HCO_NAMESPACE)},
             "spec": {"config": json.dumps(config)}}

@@ -13,6 +13,7 @@ import time
 
 SLICE = 0.01  # real seconds of simulation after which other requests get a turn
 CASCADE = 1000  # steps at one instant before it counts as a loop of the controllers
+LOG_EVERY = 4.0  # seconds on the real clock after which those who follow a log get what is new
 SETTLE = 1.0  # real seconds that open streams get to take what was written
 
 
@@ -92,12 +93,17 @@ class Timekeeper:
             pass  # a reader that does not read
 
     async def run_real(self):
-        """On the real clock: run what is due, for ever."""
+        """On the real clock: run what is due, and bring logs up to date, for ever."""
+        written = time.monotonic()
         while True:
             while self.clock.step(self.clock.now()):
                 await asyncio.sleep(0)
             due = self.clock.next_at()
-            pause = 3600.0 if due is None else due - self.clock.now()
+            pause = LOG_EVERY if due is None else min(LOG_EVERY, due - self.clock.now())
+            if time.monotonic() - written >= LOG_EVERY:
+                written = time.monotonic()
+                for action in self.before_answer:
+                    action()
             self._due.clear()
             try:
                 await asyncio.wait_for(self._due.wait(), max(0.0, pause))

@@ -1,0 +1,68 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Makes a store behave like a cluster with KubeVirt: kinds, objects, controllers, endpoints."""
+
+from __future__ import annotations
+
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import crds, kinds, populate
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.admission import Admission
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.evacuation import Evacuation
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.guests import Guests
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.hyperconverged import (
+    HyperConverged,
+)
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.kubelet import Kubelets
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.launcher_log import LauncherLog
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.metrics import Metrics
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.nodes import Nodes
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.scheduler import Scheduler
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.subresources import (
+    Subresources,
+)
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.virt_controller import (
+    Migrations,
+)
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.virt_handler import Handlers
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.world import HCO, World
+
+
+def prepare(store, generation, definitions=()):
+    """Serve the kinds of that release.
+
+    :param definitions: CustomResourceDefinitions (list of dict) that take the place of the built-in ones.
+    """
+    crds.add(store, kinds.definitions(generation))
+    crds.add(store, definitions)
+    store.resource(HCO).convert = kinds.converted
+
+
+def install(store, api, generation, seed=0):
+    """Start all controllers on what the store holds; returns the :class:`~.world.World`.
+
+    :param api: the :class:`~..server.App` that gets the endpoints; None for tests without HTTP.
+    """
+    world = World(store, generation, seed)
+    Admission(world)
+    world.scheduler = Scheduler(world)
+    world.kubelets = Kubelets(world)
+    world.guests = Guests(world)
+    world.handlers = Handlers(world)
+    world.migrations = Migrations(world)
+    world.evacuation = Evacuation(world, world.migrations)
+    world.hyperconverged_operator = HyperConverged(world)
+    world.nodes = Nodes(world)
+    if api is not None:
+        for part in (world.evacuation, Subresources(world, world.evacuation), LauncherLog(world, world.handlers),
+                     Metrics(world, world.handlers)):
+            part.routes(api)
+    return world
+
+
+def cluster(store, api, topology, definitions=(), seed=0):
+    """The whole: kinds, the objects of a :class:`~..topology.Topology`, controllers; returns the World."""
+    prepare(store, topology.generation, definitions)
+    populate.fill(store, topology)
+    return install(store, api, topology.generation, seed)

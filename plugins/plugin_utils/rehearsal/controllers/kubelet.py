@@ -1,0 +1,109 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The kubelets: start bound pods, end deleted ones."""
+
+from __future__ import annotations
+
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.world import (
+    FINAL,
+    is_deleted,
+    key_of,
+    knob,
+    phase_of,
+    set_condition,
+)
+
+LAUNCHER_START = (5.0, 14.0)  # seconds: image, volumes, network of a virt-launcher
+POD_START = (1.5, 4.0)
+POD_END = (1.0, 3.0)
+
+
+class Kubelets:
+    """All nodes' kubelets in one."""
+
+    def __init__(self, world):
+        self.world = world
+        self.store = world.store
+        self._started, self._ending = set(), set()
+        self.store.on_event("pods", self._pod)
+        for pod in self.store.list("pods"):
+            if phase_of(pod) == "Pending":
+                self._pod("ADDED", pod, None)
+
+    def _pod(self, kind, pod, old):
+        uid = pod["metadata"]["uid"]
+        if kind == "DELETED":
+            self._started.discard(uid)
+            self._ending.discard(uid)
+        elif is_deleted(pod):
+            if uid not in self._ending:
+                self._ending.add(uid)
+                self.world.later(*POD_END, lambda: self._gone(key_of(pod), uid))
+        elif pod["spec"].get("nodeName") and phase_of(pod) == "Pending" and uid not in self._started:
+            self._started.add(uid)
+            self.world.later(0.2, 0.6, lambda: self._creating(key_of(pod), uid))
+            launcher = (pod["metadata"].get("labels") or {}).get("kubevirt.io") == "virt-launcher"
+            if knob(pod, "fail") != "pod-stuck":
+                self.world.later(*(LAUNCHER_START if launcher else POD_START), lambda: self._ready(key_of(pod), uid))
+
+    def _same(self, key, uid):
+        pod = self.store.get("pods", *key)
+        return pod if pod is not None and pod["metadata"]["uid"] == uid else None
+
+    def _creating(self, key, uid):
+        pod = self._same(key, uid)
+        if pod is not None and phase_of(pod) == "Pending":
+            self.store.modify("pods", *key, lambda new: new["status"].update(containerStatuses=[
+                {"name": container["name"], "image": container.get("image", ""), "imageID": "", "ready": False,
+                 "started": False, "restartCount": 0, "state": {"waiting": {"reason": "ContainerCreating"}}}
+                for container in new["spec"].get("containers") or []]))
+
+    def _ready(self, key, uid):
+        pod = self._same(key, uid)
+        if pod is not None and not is_deleted(pod) and phase_of(pod) == "Pending":
+            self.store.modify("pods", *key, lambda new: running(new, self.world.stamp(), address(uid)))
+
+    def _gone(self, key, uid):
+        pod = self._same(key, uid)
+        if pod is None:
+            return
+        if phase_of(pod) not in FINAL:
+            self.end(key, uid, "Failed")
+        self.store.delete("pods", *key)
+
+    def end(self, key, uid, phase):
+        """A pod's containers have ended: ``Succeeded`` or ``Failed``."""
+        if self._same(key, uid) is not None:
+            self.store.modify("pods", *key, lambda pod: ended(pod, phase, self.world.stamp()))
+
+
+def address(uid):
+    """A pod's address, from its uid."""
+    return "10.%d.%d.%d" % (128 + int(uid[0:1], 16) % 4, int(uid[2:4], 16), 2 + int(uid[4:6], 16) % 250)
+
+
+def running(pod, now, ip):
+    """Make a pod (dict, in place) Running and Ready."""
+    status = pod.setdefault("status", {})
+    status.update(phase="Running", podIP=ip, podIPs=[{"ip": ip}], startTime=now)
+    for kind in ("Initialized", "Ready", "ContainersReady", "PodScheduled"):
+        set_condition(pod, kind, True, now=now)
+    status["containerStatuses"] = [
+        {"name": container["name"], "image": container.get("image", ""), "imageID": "", "ready": True, "started": True,
+         "restartCount": 0, "state": {"running": {"startedAt": now}}}
+        for container in pod["spec"].get("containers") or []
+    ]
+
+
+def ended(pod, phase, now):
+    """Make a pod (dict, in place) Succeeded or Failed."""
+    code = 0 if phase == "Succeeded" else 1
+    pod["status"]["phase"] = phase
+    for kind in ("Ready", "ContainersReady"):
+        set_condition(pod, kind, False, "PodCompleted" if code == 0 else "PodFailed", now=now)
+    for entry in pod["status"].get("containerStatuses") or []:
+        entry.update(ready=False, started=False, state={"terminated": {
+            "exitCode": code, "reason": "Completed" if code == 0 else "Error", "finishedAt": now}})

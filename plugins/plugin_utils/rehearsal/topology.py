@@ -1,0 +1,242 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a rehearsal cluster consists of: a topology file, its generator, and objects exported from a real cluster.
+
+A topology is YAML. Everything is optional::
+
+    description: one line
+    extends: default                   # another topology; what is said here takes the place of what it says
+    generation: "1.9"                  # KubeVirt release
+    start: 2026-11-21T20:00:00+00:00   # the simulated clock's first instant
+    live_migration:                    # HyperConverged's block, in the API's own words
+      bandwidthPerMigration: 64Mi
+    eviction_strategy: LiveMigrate     # cluster-wide
+    network: {name: migration-net, range: 10.200.5.0/24}   # a migration network that could be used; used when
+                                                           # live_migration.network names it
+    nodes:
+      - names: [hana-a, hana-b]        # or name: for one, or prefix: and count:
+        memory: 6Ti                    # all of it; huge pages are taken from it
+        hugepages_1gi: 5Ti             # also hugepages_2mi
+        cpus: 224
+        cpu_manager: true              # dedicated CPUs can be had
+        link: 100G                     # bits/s in each direction
+        labels: {}                     # added to those that every node has
+        taints: []
+        annotations: {}
+        cordoned: false
+    vms:
+      - name: hana-prod                # count: 20 makes name-01 ... name-20
+        namespace: sap-prod
+        node: hana-a                   # a list is used in turn; without it the VM is stopped
+        memory: 3Ti
+        cpus: 96
+        hugepages: 1Gi
+        dedicated_cpus: true
+        disk: 500Gi
+        access: ReadWriteMany
+        dirty_rate: 150M               # bytes/s it rewrites
+        working_set: 120Gi             # of this much of its memory
+        zero_fraction: 0.1             # memory it never touched
+        fail: restart                  # an injected failure, see controllers/virt_handler.py
+        eviction_strategy: LiveMigrate
+        labels: {}
+        annotations: {}
+        node_selector: {}
+        tolerations: []
+        model: host-model
+        cpu_limit: 4                   # an explicit limit, which switches multifd off
+    objects: []                        # any further objects, as Kubernetes has them
+
+Objects of a real cluster (``--objects``) may be single documents, multi-document
+YAML, JSON, or Lists, with everything a server sets. What is missing around them
+(namespaces, nodes, pods and claims of guests, KubeVirt's own parts) is filled in
+by :mod:`.populate`; what cannot be used is named in :attr:`Topology.notes`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+
+from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock import from_timestamp
+from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import crds, generations
+
+HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "topologies")
+CORE = ("Namespace", "Node", "Pod", "PersistentVolume", "PersistentVolumeClaim", "ResourceQuota", "Service")
+START = "2026-11-21T20:00:00+00:00"
+KEYS = ("description", "generation", "start", "live_migration", "eviction_strategy", "network", "nodes", "vms",
+        "objects")
+NODE_KEYS = ("memory", "cpus", "hugepages_1gi", "hugepages_2mi", "cpu_manager", "link", "labels", "taints",
+             "annotations", "cordoned")
+VM_KEYS = ("name", "namespace", "node", "memory", "cpus", "hugepages", "dedicated_cpus", "disk", "access", "dirty_rate",
+           "working_set", "zero_fraction", "fail", "eviction_strategy", "labels", "annotations",
+           "node_selector", "tolerations", "affinity", "model", "machine_type", "cpu_limit", "count", "data_volume")
+SCALE = re.compile(r"^scale:(\d+)x(\d+)$")
+
+
+@dataclass
+class Topology:
+    """A cluster to build, not built yet.
+
+    :ivar nodes: list of ``{name, ...}`` with :data:`NODE_KEYS`.
+    :ivar vms: list of ``{name, namespace, node (None: stopped), ...}`` with :data:`VM_KEYS`.
+    :ivar objects: raw objects.
+    :ivar notes: sentences about what was left out, and why.
+    """
+
+    generation: generations.Generation
+    start: float
+    live_migration: dict = field(default_factory=dict)
+    eviction_strategy: str = "LiveMigrate"
+    network: dict = None
+    nodes: list = field(default_factory=list)
+    vms: list = field(default_factory=list)
+    objects: list = field(default_factory=list)
+    notes: list = field(default_factory=list)
+
+
+def names():
+    """The topologies that come with the collection."""
+    return sorted(entry[:-4] for entry in os.listdir(HERE) if entry.endswith(".yml"))
+
+
+def load(source=None, objects=(), generation=None):
+    """The :class:`Topology` of a name, ``scale:<nodes>x<vms>`` or file, and of files of objects.
+
+    :param source: None is ``default``, or nothing at all when there are ``objects``.
+    :param objects: paths of files or directories with Kubernetes objects.
+    :param generation: overrides the topology's.
+    :raises BadInput: when something cannot be read or understood.
+    """
+    raw = [obj for path in objects for obj in read_objects(path)]
+    document = _document(source if source or objects else "default")
+    unknown = sorted(set(document) - set(KEYS))
+    if unknown:
+        raise BadInput("The topology %s has unknown keys: %s." % (source, ", ".join(unknown)),
+                       "Known are: %s." % ", ".join(KEYS))
+    raw += [_object(obj, "the key objects of %s" % source) for obj in document.get("objects") or []]
+    try:
+        known = generations.of(generation or document.get("generation") or _generation_of(raw))
+    except ValueError as exc:
+        raise BadInput("%s." % exc, "Choose one of them.") from exc
+    return Topology(
+        generation=known, start=from_timestamp(document.get("start") or START),
+        live_migration=document.get("live_migration") or {}, network=document.get("network"),
+        eviction_strategy=document.get("eviction_strategy", "LiveMigrate"),
+        nodes=list(_nodes(document.get("nodes") or [])), vms=list(_vms(document.get("vms") or [])), objects=raw,
+    )
+
+
+def _document(source):
+    if source is None:
+        return {}
+    scale = SCALE.match(source)
+    if scale:
+        return _scaled(int(scale.group(1)), int(scale.group(2)))
+    path = source if os.path.sep in source or os.path.exists(source) else os.path.join(HERE, source + ".yml")
+    documents = _parsed(path, "A topology is a file, one of %s, or scale:<nodes>x<vms>." % ", ".join(names()))
+    if len(documents) != 1 or not isinstance(documents[0], dict):
+        raise BadInput("The topology %s is not one YAML mapping." % source, "See the head of topology.py for its form.")
+    base = documents[0].pop("extends", None)
+    return dict(_document(base), **documents[0]) if base else documents[0]
+
+
+def _parsed(path, remedy):
+    """The documents of a YAML or JSON file; lists are unfolded, times stay text."""
+    try:
+        with open(path, "rb") as stream:
+            return crds.load_yaml(stream)
+    except OSError as exc:
+        raise BadInput("Cannot read %s: %s." % (path, exc.strerror or exc), remedy) from exc
+    except Exception as exc:  # the parser's own errors; importing it for their class alone is not worth it
+        raise BadInput("%s does not parse: %s." % (path, str(exc).replace("\n", " ")), remedy) from exc
+
+
+def read_objects(path):
+    """All Kubernetes objects of a file, or of the YAML and JSON files of a directory; Lists are unfolded.
+
+    :raises BadInput: naming the file.
+    """
+    files = [path]
+    if os.path.isdir(path):
+        names_there = sorted(name for name in os.listdir(path) if name.endswith((".yaml", ".yml", ".json")))
+        files = [os.path.join(path, name) for name in names_there]
+    found = []
+    for name in files:
+        documents = _parsed(name, "Export objects as YAML or JSON, for example with 'oc get -o yaml'.")
+        found += [_object(document, name) for document in documents]
+    return found
+
+
+def _object(document, where):
+    if isinstance(document, dict) and document.get("kind") in CORE and not document.get("apiVersion"):
+        document = dict(document, apiVersion="v1")  # an item cut out of a list
+    if not isinstance(document, dict) or not document.get("kind") or not document.get("apiVersion") or not isinstance(
+            document.get("metadata"), dict):
+        raise BadInput("%s holds something that is no Kubernetes object." % where,
+                       "Every document needs apiVersion, kind and metadata.")
+    return document
+
+
+def _generation_of(objects):
+    """The release that exported objects speak of, None when they do not."""
+    for obj in objects:
+        status = obj.get("status") or {}
+        version = status.get("observedKubeVirtVersion") or status.get("operatorVersion")
+        if obj["kind"] == "KubeVirt" and re.match(r"v?1\.\d+", str(version)):
+            return version
+    if any(obj["apiVersion"] == "hco.kubevirt.io/v1" for obj in objects):
+        return "1.9"
+    return None
+
+
+def _nodes(entries):
+    for entry in entries:
+        entry = dict(entry)
+        if entry.get("prefix"):
+            found = ["%s-%d" % (entry["prefix"], index) for index in range(1, int(entry.get("count", 1)) + 1)]
+        else:
+            found = entry.get("names") or [entry.get("name")]
+        kept = {key: value for key, value in entry.items() if key in NODE_KEYS}
+        _refuse_unknown("node %s" % found[0], entry, NODE_KEYS + ("name", "names", "prefix", "count"))
+        for name in found:
+            yield dict(kept, name=name)
+
+
+def _vms(entries):
+    for entry in entries:
+        _refuse_unknown("vm %s" % entry.get("name"), entry, VM_KEYS)
+        count = entry.get("count")
+        on = entry.get("node")
+        on = on if isinstance(on, list) else [on]
+        kept = dict({"namespace": "default"}, **{key: value for key, value in entry.items() if key != "count"})
+        for index in range(int(count or 1)):
+            name = "%s-%02d" % (entry["name"], index + 1) if count else entry["name"]
+            yield dict(kept, name=name, node=on[index % len(on)])
+
+
+def _refuse_unknown(what, entry, known):
+    unknown = sorted(set(entry) - set(known))
+    if unknown or not (entry.get("name") or entry.get("names") or entry.get("prefix")):
+        raise BadInput("The %s has %s." % (what, "unknown keys: " + ", ".join(unknown) if unknown else "no name"),
+                       "See the head of topology.py.")
+
+
+def _scaled(nodes, vms):
+    """A big cluster: ordinary nodes, small VMs of four sizes spread evenly."""
+    found = ["node-%03d" % (index + 1) for index in range(nodes)]
+    return {
+        "generation": generations.DEFAULT,
+        "nodes": [{"names": found, "memory": "2Ti", "cpus": 128, "link": "25G"}],
+        "vms": [
+            {"name": "vm-%05d" % (index + 1), "namespace": "project-%03d" % (index % 100), "node": found[index % nodes],
+             "memory": ("4Gi", "8Gi", "16Gi", "32Gi")[index // nodes % 4], "cpus": 4, "data_volume": False,
+             "dirty_rate": "20M", "working_set": "1Gi"}
+            for index in range(vms)
+        ] if nodes else [],
+    }
