@@ -111,7 +111,10 @@ vm_migratable:
 """
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import inventory
-from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.options import assumed_settings, settings_options
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.options import (
+    assumed_settings,
+    settings_options,
+)
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import run_module
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import evacuation, migratability, wording

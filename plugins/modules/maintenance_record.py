@@ -160,12 +160,14 @@ SPEC = dict(
     failure=dict(type="str"),
     assumed_duration=dict(type="str"),
 )
-CONSTRAINTS = dict(required_if=[("state", "opened", ("kind", "subject")), ("state", "noted", ("run",)), ("state", "closed", ("run", "result"))])
+CONSTRAINTS = dict(
+    required_if=[("state", "opened", ("kind", "subject")), ("state", "noted", ("run",)), ("state", "closed", ("run", "result"))]
+)
 
 
 def execute(task):
     params, now = task.params, to_timestamp(task.clock.now())
-    directory = os.path.abspath(os.path.expanduser(params["directory"]))
+    directory = os.path.abspath(params["directory"])
     run = params["run"] or _new_run(directory, "%s-%s" % (params["subject"], re.sub("[^0-9]", "", now)))
     if os.path.basename(run) != run or run in (".", ".."):
         raise BadInput("The run id '%s' cannot be a file name." % run, "Use letters, digits and dashes.")

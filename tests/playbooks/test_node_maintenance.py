@@ -11,11 +11,13 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import signal
 import ssl
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import jsonschema
@@ -97,10 +99,11 @@ def test_a_rehearsal_reads_like_the_runbook(operator, tmp_path, topology):
     assert run.rc == (0 if topology == "default" else 2)
     lines = text.splitlines()
     assert len([line for line in lines if line.strip() and not line.startswith("sap-prod/")]) <= 60
-    assert [line for line in lines if len(line) > 80 and not line.startswith(("[ERROR]", "Origin", "localhost "))] == []
+    ours = re.sub(r"\[ERROR\].*?\nfatal:.*?\n\n", "", text, flags=re.DOTALL).splitlines()  # Ansible lays out errors itself
+    assert [line for line in ours if len(line) > 80 and not line.startswith("localhost ")] == []
     headlines = [line for line in lines if line and not line.startswith((" ", "TASK", "PLAY", "changed", "sap-", "[", "Origin", "fatal"))]
     assert len(headlines) == len(set(headlines))
-    assert "skipping:" not in text and "{" not in text and "Traceback" not in text
+    assert "skipping:" not in text and '{"' not in text and "Traceback" not in text
     assert len(progress) > 20 and max(map(len, progress)) <= 80
     jsonschema.validate(run.records[-1], SCHEMA)
     run_rehearsal("absent", "--dir", str(tmp_path / "cluster"))
@@ -278,15 +281,33 @@ def test_a_rehearsal_names_the_operators_tasks_and_does_not_run_them(operator, c
 # -- kills -------------------------------------------------------------------------------
 
 
+def left_over(folder):
+    """Command lines of processes that work in a folder, some seconds after their playbook was killed."""
+    for dummy in range(50):
+        found = [path.parent for path in Path("/proc").glob("[0-9]*/cwd") if _works_in(path, folder)]
+        if not found:
+            return []
+        time.sleep(0.1)
+    return [(path / "cmdline").read_text() for path in found]
+
+
+def _works_in(path, folder):
+    try:
+        return path.readlink() == folder
+    except OSError:  # gone meanwhile
+        return False
+
+
 def killed_in_mid_copy(operator, cluster, how):
     """Start a maintenance and kill all of it when the HANA guest is being copied."""
     process = operator.start("node_maintenance", **approved(cluster, maintenance_progress_interval=5, **HANA))
     for line in process.stdout:
         if "sap-prod/hana-prod  copy" in line:
             break
-    os.killpg(process.pid, how)
+    process.send_signal(how)
     process.wait(30)
     process.stdout.close()
+    assert left_over(operator.folder) == [], "a worker that lives on would act beside the next run"
     copying = [vmim for vmim in vmims(cluster) if vmim["status"]["phase"] == "Running"]
     assert len(copying) == 1
     return copying[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 
 import pytest
+
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import evacuation, wording
 
 GI = 1024 ** 3

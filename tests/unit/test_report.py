@@ -12,13 +12,15 @@ import pathlib
 
 import jsonschema
 import pytest
+
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import report
 
 SCHEMA = json.loads((pathlib.Path(__file__).parents[2] / "docs" / "record.schema.json").read_text())
 NOW, LATER = "2026-11-21T01:00:00Z", "2026-11-21T02:00:00Z"
 MOVED = {"namespace": "sap", "name": "hana", "uid": "u", "outcome": "moved", "source_node": "a", "target_node": "b", "vmim": "m",
          "seconds": {"queue": 1, "prepare": 14, "copy": 3300, "total": 3315}, "cause": None}
-FAILED = {"namespace": "sap", "name": "app|1", "outcome": "failed", "cause": {"code": "X", "message": "target pod is gone", "remedy": "look"}}
+FAILED = {"namespace": "sap", "name": "app|1", "outcome": "failed",
+          "cause": {"code": "X", "message": "target pod is gone", "remedy": "look"}}
 
 
 @pytest.fixture

@@ -1,0 +1,59 @@
+# The two commands: 'make rehearse' and 'make test'. Each sets up all that is missing, once, below ~/.cache/bigvm.
+# Everything runs in the build tree .build/ansible_collections/bigvm/live_migration, a copy of these sources.
+
+PYTHON ?= python3
+TOOLS := tests/tools
+TREE := .build/ansible_collections/bigvm/live_migration
+RUN := $(PYTHON) $(TOOLS)/enter.py run
+TEST := $(PYTHON) $(TOOLS)/enter.py test
+SUITE := $(TEST) python $(TOOLS)/suite.py
+BENCH := $(TEST) env PYTHONPATH=$(CURDIR)/.build
+
+# Recorded material shared between developers, when it lies beside the clone; tests that need it say so when it does not.
+BIGVM_SHARED ?= $(wildcard $(abspath $(CURDIR)/../shared))
+export BIGVM_SHARED
+
+# A rehearsal reads like the runbook: only what changed or was said, 80 columns, no colours in a file.
+REHEARSAL := ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false ANSIBLE_LOCALHOST_WARNING=false \
+	ANSIBLE_INVENTORY_UNPARSED_WARNING=false ANSIBLE_RETRY_FILES_ENABLED=false COLUMNS=80
+
+.DEFAULT_GOAL := help
+.PHONY: help rehearse test test-lab venv deps tree unit contract playbooks integration sanity lint docs build \
+	bench-wait bench-start fix changelog lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+rehearse: ## a node's maintenance on the embedded cluster [TOPOLOGY=... SCENARIO=... ARGS='-e ...']
+	@$(REHEARSAL) $(RUN) ansible-playbook bigvm.live_migration.rehearse \
+		$(if $(TOPOLOGY),-e rehearsal_topology='$(TOPOLOGY)') $(if $(SCENARIO),-e rehearsal_scenario='$(SCENARIO)') $(ARGS)
+
+test: ## everything that needs neither root nor long builds
+	@$(SUITE) test
+
+test-lab: ## what needs root or long builds (the labs)
+	@$(SUITE) lab
+
+venv deps tree: ## set up: Python packages, collections, build tree
+	@$(TEST)
+
+unit contract playbooks integration sanity lint docs build: ## one part of the tests [PYTEST_ADDOPTS='-k ...']
+	@$(SUITE) $@
+
+bench-wait: ## how soon a module returns after a migration's end, and at how many requests
+	@$(BENCH) python tests/bench/wait.py $(ARGS)
+
+bench-start: ## how fast the embedded cluster starts, and what 5,000 VMIs cost
+	@$(BENCH) python tests/bench/start.py $(ARGS)
+
+fix: ## sort imports and mend what ruff can mend by itself
+	@$(TEST) ruff check --no-cache --fix .
+
+changelog: ## release the changelog fragments under the version of galaxy.yml
+	@$(TEST) antsibull-changelog release
+
+lock: ## write tests/requirements.txt anew from tests/requirements.in
+	@$(PYTHON) $(TOOLS)/lock.py
+
+clean: ## remove the build tree (the cache below ~/.cache/bigvm stays)
+	rm -rf .build
