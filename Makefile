@@ -15,7 +15,8 @@ export BIGVM_SHARED
 
 # A rehearsal reads like the runbook: only what changed or was said, 80 columns, no colours in a file.
 REHEARSAL := ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false ANSIBLE_LOCALHOST_WARNING=false \
-	ANSIBLE_INVENTORY_UNPARSED_WARNING=false ANSIBLE_RETRY_FILES_ENABLED=false COLUMNS=80
+	ANSIBLE_INVENTORY_UNPARSED_WARNING=false ANSIBLE_DEPRECATION_WARNINGS=false \
+	ANSIBLE_CALLBACK_RESULT_FORMAT=yaml COLUMNS=80
 
 .DEFAULT_GOAL := help
 .PHONY: help rehearse test test-lab venv deps tree unit contract playbooks integration sanity lint docs build \

@@ -304,9 +304,8 @@ def test_no_secret_is_shown_anywhere(cluster, tmp_path):
 
 def test_secrets_are_removed_from_the_modules_result_too(cluster, tmp_path):
     c = cluster(topology="queue")
-    wanted = SECRETS.index("    - name: a secret in lines")
-    text = SECRETS[:SECRETS.index("    - name: a secret in a message")] + SECRETS[wanted:].replace(
-        "register:", "async: 60\n      poll: 1\n      register:")
+    first, wanted, after = (SECRETS.index("    - name: a secret " + words) for words in ("in a message", "in lines", "that is"))
+    text = SECRETS[:first] + SECRETS[wanted:after].replace("register:", "async: 60\n      poll: 1\n      register:")
     done = playbook(tmp_path, text, c, "-vv", canary=CANARY)
     shown = done.stdout + done.stderr
     assert done.returncode == 0, shown

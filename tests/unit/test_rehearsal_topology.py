@@ -145,15 +145,18 @@ def test_unknown_names_and_unreadable_objects():
 def exported(tmp_path):
     """A List as ``oc get -o json`` and as a raw API answer write them, with what a server sets."""
     meta = {"namespace": "sap", "resourceVersion": "77", "generation": 4, "creationTimestamp": "2025-01-01T00:00:00Z"}
-    vmi = {"metadata": dict(meta, name="db", uid="u-vmi", labels={}), "spec": {
-        "domain": {"devices": {}, "cpu": {"cores": 8, "dedicatedCpuPlacement": True}, "memory": {
-            "guest": "64Gi", "hugepages": {"pageSize": "1Gi"}}}, "volumes": [
-                {"name": "d", "persistentVolumeClaim": {"claimName": "d"}}]},
-           "status": {"nodeName": "host-1", "phase": "Running", "activePods": {"u-pod": "host-1"}, "volumeStatus": [
-            {"name": "d", "persistentVolumeClaimInfo": {"accessModes": ["ReadWriteMany"], "requests": {"storage": "1Ti"}}}]}}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": dict(meta, name="other", uid="u-pod", labels={
-        "kubevirt.io": "virt-launcher", "kubevirt.io/created-by": "u-vmi"}),
-        "spec": {"nodeName": "host-1", "containers": []}, "status": {"phase": "Running"}}
+    memory = {"guest": "64Gi", "hugepages": {"pageSize": "1Gi"}}
+    claim = {"accessModes": ["ReadWriteMany"], "requests": {"storage": "1Ti"}}
+    vmi = {
+        "metadata": dict(meta, name="db", uid="u-vmi", labels={}),
+        "spec": {"domain": {"devices": {}, "cpu": {"cores": 8, "dedicatedCpuPlacement": True}, "memory": memory},
+                 "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "d"}}]},
+        "status": {"nodeName": "host-1", "phase": "Running", "activePods": {"u-pod": "host-1"},
+                   "volumeStatus": [{"name": "d", "persistentVolumeClaimInfo": claim}]},
+    }
+    labels = {"kubevirt.io": "virt-launcher", "kubevirt.io/created-by": "u-vmi"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": dict(meta, name="other", uid="u-pod", labels=labels),
+           "spec": {"nodeName": "host-1", "containers": []}, "status": {"phase": "Running"}}
     (tmp_path / "a.json").write_text(json.dumps({"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstanceList", "items": [vmi]}))
     (tmp_path / "b.yaml").write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": [pod]}))
     (tmp_path / "c.yml").write_text("kind: Node\nmetadata: {name: host-2, creationTimestamp: 2025-01-01T00:00:00Z}\nspec: {}\n"

@@ -224,7 +224,8 @@ class Engine:
             elif move.waiting_since is None:
                 move.waiting_since = now
             elif now - move.waiting_since >= patience:
-                self._finish(move, "queued_too_long", causes.no_slot(self._survey.limits, patience))
+                holders = migration.holders(self._survey.vmims.objects.values())
+                self._finish(move, "queued_too_long", causes.no_slot(self._survey.limits, patience, holders))
 
     def _room(self, source):
         """Whether one more may start out of that node. KubeVirt would queue it otherwise, before those of others."""

@@ -146,7 +146,7 @@ class Survey:
         problems = []
         for move in self.moves:
             vmi = self.vmis.objects.get(move.where)
-            problem = self._absent(move) if vmi is None else None
+            problem = self._absent(move) if vmi is None and not self._all_of_ours() else None
             if vmi is not None:
                 move.before, move.source, move.memory = migration.uid(vmi), migration.node_of(vmi), guest_memory(vmi)
                 problem = self._vmi_problem(vmi) or self._move_problem(move) if self.state == "migrated" else None

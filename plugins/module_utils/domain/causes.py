@@ -252,13 +252,17 @@ def cancel_stuck(seconds, phase):
         "Look at virt-handler on both nodes: a dead one on the target keeps a cancel from ending.")
 
 
-def no_slot(limits, seconds):
-    """No room for a migration, and none of ours under way."""
+def no_slot(limits, seconds, holders):
+    """No room for a migration, and none of ours under way.
+
+    :param holders: ``namespace/name`` of the VMs that are migrated, as far as they can be seen.
+    """
+    known = ", ".join(holders[:5]) + (" and %d more" % (len(holders) - 5) if len(holders) > 5 else "")
     return cause_of(
         "no_slot",
-        "all migration slots (%d in the cluster, %d out of a node) stayed taken for %s"
-        % (limits + (format_duration(seconds),)),
-        "Find out what migrates all the time (the VMIMs of all namespaces), or raise the limits.")
+        "the migration slots (%d in the cluster, %d out of a node) stayed taken for %s%s"
+        % (limits + (format_duration(seconds), " (%s)" % known if known else "")),
+        "Wait for those migrations or find out who starts them, or raise the limits.")
 
 
 def queued_too_long(vmim, seconds):

@@ -210,6 +210,11 @@ def free_slots(vmims, vmis, limits, node, own_pending=()):
     return max(0, min(limits[0] - len(holding), limits[1] - outbound))
 
 
+def holders(vmims):
+    """``namespace/name`` of the VMs whose migrations hold a slot, sorted."""
+    return sorted("%s/%s" % vmi_key(vmim) for vmim in vmims if phase(vmim) in HOLDS_SLOT)
+
+
 # -- how it stands -------------------------------------------------------------------
 
 # What a look at the objects says: ``word`` is going | moved | failed | gone | restarted | settling
