@@ -24,7 +24,7 @@ import sys
 import time
 from xml.etree import ElementTree
 
-from places import BUILD, ROOT, TREE
+from places import BUILD, ROOT, TREE, key, lock
 
 LOGS = BUILD / "logs"
 TOOLS = ROOT / "tests" / "tools"
@@ -246,4 +246,5 @@ def main(names):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:] or ["test"]))
+    with lock(f"suite-{key(str(ROOT))}"):  # a second run in this clone would write over the first one's logs
+        sys.exit(main(sys.argv[1:] or ["test"]))
