@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from urllib.parse import quote, urlencode
 
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -243,7 +244,7 @@ def _query(value):
 def _innermost(exc):
     while getattr(exc, "reason", None) is not None and isinstance(exc.reason, Exception):
         exc = exc.reason
-    return str(exc) or type(exc).__name__
+    return re.sub(r"^HTTPS?Connection(Pool)?\(.*?\): ", "", str(exc)) or type(exc).__name__
 
 
 _KINDS = {401: errors.Unauthorized, 403: errors.Forbidden, 404: errors.NotFound, 409: errors.Conflict, 410: errors.Gone}
