@@ -25,9 +25,9 @@ REHEARSAL := ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-rehearse: ## a node's maintenance on the embedded cluster [TOPOLOGY=... SCENARIO=... ARGS='-e ...']
+rehearse: ## a node's maintenance on the embedded cluster [TOPOLOGY=... ARGS='-e ...']
 	@$(REHEARSAL) $(RUN) ansible-playbook bigvm.live_migration.rehearse \
-		$(if $(TOPOLOGY),-e rehearsal_topology='$(TOPOLOGY)') $(if $(SCENARIO),-e rehearsal_scenario='$(SCENARIO)') $(ARGS)
+		$(if $(TOPOLOGY),-e rehearsal_topology='$(TOPOLOGY)') $(ARGS)
 
 test: ## everything that needs neither root nor long builds
 	@$(SUITE) test

@@ -213,6 +213,14 @@ def test_bad_input_is_one_sentence_and_changes_nothing(operator, cluster, variab
     assert writes(c) == []
 
 
+def test_a_huge_guest_needs_a_limit_and_that_is_said_before_anything_is_written(operator, cluster):
+    c = cluster(topology="default")
+    run = operator.run("node_maintenance", **approved(c, maintenance_node="hana-a"))
+    assert run.rc == 2
+    assert "sap-prod/hana-prod" in run.said and "timeout" in run.said and "deadline" in run.said
+    assert writes(c) == []
+
+
 def test_check_mode_shows_the_plan_and_changes_nothing(operator, cluster):
     c = cluster(topology="tiny")
     before = vmis(c)

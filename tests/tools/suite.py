@@ -238,8 +238,10 @@ def main(names):
         for done in concurrent.futures.as_completed([pool.submit(run, part, allowed[part.name]) for part in parts]):
             result = done.result()
             results.append(result)
-            if result.failed or len(parts) == 1:
-                print(f"-- {result.name}")
+            if len(parts) == 1:
+                print(result.output, flush=True)
+            elif result.failed:
+                print(f"-- {result.name}: the end of {LOGS / result.name}.log")
                 print("\n".join(result.output.splitlines()[-SHOWN:]), flush=True)
     require(results, [name.strip() for name in os.environ.get("BIGVM_REQUIRE", "").split(",") if name.strip()])
     return int(not show(results, time.monotonic() - started, allowed))
