@@ -101,7 +101,7 @@ def test_a_cluster_without_kubevirt(name, words, shared):
 
 
 def test_the_record_of_a_run_needs_the_cluster_for_its_clock(tmp_path):
-    params = dict({key: None for key in argument_spec(**maintenance_record.SPEC)}, host="https://127.0.0.1:9", api_key="token",
+    params = dict(dict.fromkeys(argument_spec(**maintenance_record.SPEC)), host="https://127.0.0.1:9", api_key="token",
                   state="opened", kind="preflight", subject="x", directory=str(tmp_path), lines=[], facts={}, migrations=[])
     failed, result = outcome(maintenance_record.execute, StandIn(params, False, False))
     assert failed and "does not answer" in result["msg"]

@@ -164,7 +164,8 @@ def test_tarball_holds_the_collection_and_nothing_of_the_workshop(tmp_path):
     shutil.copytree(ROOT, work, ignore=ignored)
     junk = [
         ".build/ansible_collections/x.py", ".venv/bin/python", "venv/bin/python", ".ci/run", "tests/tools/x.py", "tests/bench/x.py",
-        "tests/lab/x.py", "tests/output/x.json", "tests/integration/inventory", "records/run.json", "collections/x/y.py", ".ansible/x", ".hypothesis/x",
+        "tests/lab/x.py", "tests/output/x.json", "tests/integration/inventory",
+        "records/run.json", "collections/x/y.py", ".ansible/x", ".hypothesis/x",
         "plugins/modules/__pycache__/x.cpython-311.pyc", "bigvm-live_migration-0.0.9.tar.gz", ".github/workflows/x.yml",
     ]
     for name in junk:
