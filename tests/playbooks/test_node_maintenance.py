@@ -413,6 +413,13 @@ def test_rehearsals_ignore_every_other_connection_there_is(operator, cluster, tm
     assert "secret-of-root" not in run.output and stranger.connection["api_key"] not in run.output
 
 
+def test_a_rehearsal_that_cannot_start_says_why(operator, tmp_path):
+    run = operator.run("rehearse", rehearsal_dir=str(tmp_path / "own"), rehearsal_topology="nowhere")
+    assert run.rc == 2
+    assert "nowhere" in run.said and "did not start" in run.said
+    assert "Traceback" not in run.output
+
+
 def test_a_run_marked_as_rehearsal_refuses_a_server_that_is_none(operator, cluster):
     with api_server_of_a_real_cluster(operator.folder) as (connection, asked):
         run = operator.run("node_maintenance", live_migration_connection=connection, maintenance_rehearsal=True, **TINY)
