@@ -249,10 +249,11 @@ def release(task):
     def decide(node):
         found = _journal(node)
         remove, uncordon, dummy = journal.release_node(found, _cordoned(node), task.params["run"])
-        if not remove or (keep and not uncordon):
+        kept = dict(found, cordoned=False, phase=task.params["phase"] or found.get("phase")) if keep and found else None
+        if not remove or (keep and not uncordon and kept == found):
             return None
         return dict(
-            _annotation(dict(found, cordoned=False) if keep else None),
+            _annotation(kept),
             **({"spec": {"unschedulable": None}} if uncordon else {}))
 
     before, after = _patch(task, decide)

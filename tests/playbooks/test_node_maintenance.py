@@ -306,11 +306,13 @@ def _works_in(path, folder):
         return False
 
 
-def killed_in_mid_copy(operator, cluster, how):
-    """Start a maintenance and kill all of it when the HANA guest is being copied."""
-    process = operator.start("node_maintenance", **approved(cluster, maintenance_progress_interval=5, **HANA))
+def killed_in_mid_copy(operator, cluster, how, after="Evacuation", **more):
+    """Start a maintenance and kill all of it when the HANA guest is being copied, after that headline."""
+    process = operator.start("node_maintenance", **approved(cluster, maintenance_progress_interval=5, **HANA, **more))
+    reached = False
     for line in process.stdout:
-        if "sap-prod/hana-prod  copy" in line:
+        reached = reached or line.startswith(after)
+        if reached and "sap-prod/hana-prod  copy" in line:
             break
     process.send_signal(how)
     process.wait(30)
@@ -348,6 +350,22 @@ def test_after_a_cancel_restore_follows_what_is_under_way_and_puts_back_the_rest
     assert bandwidth(c) == "64Mi"
     nothing_left(c, "hana-a")
     jsonschema.validate(run.records[-1], SCHEMA)
+
+
+def test_after_a_kill_in_the_return_nothing_is_moved_away_again(operator, cluster):
+    c = cluster(topology="default")
+    vmim = killed_in_mid_copy(operator, c, signal.SIGKILL, after="Return", maintenance_return=True)
+    before = len(vmims(c))
+    again = operator.run("node_maintenance", **approved(c, maintenance_return=True, **HANA))
+    assert again.rc == 2
+    assert "was bringing its VMs back" in again.said and "restore.yml" in again.said
+    assert len(vmims(c)) == before
+    run = operator.run("restore", live_migration_connection=c.connection, maintenance_rehearsal=True, maintenance_timeout="6h")
+    assert run.rc == 0, run.output
+    assert len(vmims(c)) == before and vmis(c)["hana-prod"][1] == "hana-a"
+    assert vmim["metadata"]["name"] in {found["metadata"]["name"] for found in vmims(c)}
+    assert bandwidth(c) == "64Mi"
+    nothing_left(c, "hana-a")
 
 
 def test_restore_with_nothing_left_behind_writes_nothing(operator, cluster):
