@@ -17,6 +17,8 @@ description:
     Critical guests (256 GiB and more, or 1 GiB pages) and the biggest one go first and alone; the rest goes
     side by side within the cluster's limits.
   - Targets are booked as the plan grows, so that two VMs never count on the same free memory or 1 GiB pages.
+  - VMs of one namespace whose VMIs carry the label C(live-migration.bigvm.io/keep-apart) with the same value, such as the
+    two sides of a system replication, are never put on one node and never move in the same wave.
   - Reads only, with a constant number of requests.
 options:
   node:
@@ -29,6 +31,26 @@ options:
       - When not given, the smaller of the cluster's C(parallelMigrationsPerCluster) and
         C(parallelOutboundMigrationsPerNode) decides.
     type: int
+  leave_blocked:
+    description:
+      - VMs that may stay on the node if they cannot move, as C(namespace/name) or C(name). What is done to the node is
+        done to them.
+    type: list
+    elements: str
+    default: []
+  timeout:
+    description: Upper limit of one copy, as given to M(bigvm.live_migration.migrate_vmi). Needed to judge a O(deadline).
+    type: str
+  deadline:
+    description: When everything must have ended, RFC 3339 with offset.
+    type: str
+  work:
+    description: How long the maintenance itself may take, as a duration; kept free before the O(deadline).
+    type: str
+  back:
+    description: Whether the VMs return afterwards; the time for that is kept free before the O(deadline) as well.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - bigvm.live_migration.assumed_settings
   - kubernetes.core.k8s_auth_options
@@ -94,6 +116,23 @@ plan:
     width:
       description: How many VMs move at a time.
       type: int
+window:
+  description: Whether the plan fits the time there is, if every copy takes as long as it may.
+  returned: success
+  type: dict
+  contains:
+    reserve_seconds:
+      description: Kept free before the deadline for the maintenance and the return.
+      type: int
+    waves_that_fit:
+      description: So many waves end in time even if every copy takes as long as it may.
+      type: int
+    problem:
+      description: Why not even the first wave can be begun; null when it can.
+      type: str
+    note:
+      description: What should be known about the time; null when there is nothing.
+      type: str
 lines:
   description: The plan in words, lines of at most 80 columns.
   returned: success
@@ -113,15 +152,22 @@ vm_migratable:
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import inventory
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.options import (
     assumed_settings,
+    duration,
     settings_options,
 )
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import run_module
+from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock import from_timestamp
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import evacuation, migratability, wording
 
 SPEC = dict(
     node=dict(type="str", required=True),
     max_parallel=dict(type="int"),
+    leave_blocked=dict(type="list", elements="str", default=[]),
+    timeout=dict(type="str"),
+    deadline=dict(type="str"),
+    work=dict(type="str"),
+    back=dict(type="bool", default=False),
     settings=dict(type="dict", options=settings_options()),
 )
 
@@ -131,12 +177,18 @@ def execute(task):
     if params["max_parallel"] is not None and params["max_parallel"] < 1:
         raise BadInput("max_parallel is %s." % params["max_parallel"], "Give 1 or more, or leave it to the cluster's limits.")
     assumed = assumed_settings(params["settings"])
+    limits = {name: duration(params, name) for name in ("timeout", "work")}
+    deadline = from_timestamp(params["deadline"]) if params["deadline"] else None
     found = inventory.collect(task.api, node=params["node"])
     facts = migratability.judge(found, assumed, detail="full")
-    plan = evacuation.plan(params["node"], facts, migratability.requests(found, assumed), params["max_parallel"])
+    plan = evacuation.plan(
+        params["node"], facts, migratability.requests(found, assumed), params["max_parallel"],
+        evacuation.groups_apart(found["vmis"]), params["leave_blocked"])
     return {
         "changed": False,
         "plan": plan,
+        "window": evacuation.window(
+            plan, task.clock.now(), limits["timeout"], deadline, limits["work"] or 0, params["back"]),
         "lines": wording.plan_lines(plan),
         "verdict_lines": wording.verdict_lines(facts),
         "vm_migratable": facts,

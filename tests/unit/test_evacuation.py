@@ -123,3 +123,80 @@ def test_a_migration_of_ours_under_way_keeps_its_place_in_the_plan_and_its_own_t
     assert names(planned) == [["hana"]] and planned["blocked"] == []
     assert planned["waves"][0]["vms"][0]["target_node"] is None
     assert "under way already" in wording.plan_lines(planned)[0]
+
+
+# -- kept apart, left, the window ---------------------------------------------------
+
+
+def vmi_of(name, node, group=None, namespace="sap"):
+    return {"metadata": {"namespace": namespace, "name": name, "labels": {evacuation.KEEP_APART: group} if group else {}},
+            "status": {"nodeName": node}}
+
+
+def test_partners_are_never_put_on_one_node():
+    vms, requests = small(64, 32)
+    apart = evacuation.groups_apart([vmi_of("app-1", "hana-a", "hsr"), vmi_of("partner", "w1", "hsr"), vmi_of("app-2", "hana-a")])
+    planned = evacuation.plan("hana-a", facts(vms), requests, apart=apart)
+    targets = {entry["name"]: entry["target_node"] for wave in planned["waves"] for entry in wave["vms"]}
+    assert targets["app-1"] == "w2"
+    assert evacuation.plan("hana-a", facts(vms), requests)["waves"][0]["vms"][0]["target_node"] == "w1", "else the emptiest"
+
+
+def test_partners_that_leave_together_go_one_after_the_other_to_different_nodes():
+    vms, requests = small(64, 32)
+    apart = evacuation.groups_apart([vmi_of("app-1", "hana-a", "hsr"), vmi_of("app-2", "hana-a", "hsr")])
+    planned = evacuation.plan("hana-a", facts(vms), requests, apart=apart)
+    assert names(planned) == [["app-1"], ["app-2"]]
+    assert len({wave["vms"][0]["target_node"] for wave in planned["waves"]}) == 2
+
+
+def test_the_same_group_in_another_namespace_is_another_group():
+    vms, requests = small(64)
+    apart = evacuation.groups_apart([vmi_of("app-1", "hana-a", "hsr"), vmi_of("partner", "w1", "hsr", namespace="other")])
+    planned = evacuation.plan("hana-a", facts(vms), requests, apart=apart)
+    assert planned["waves"][0]["vms"][0]["target_node"] == "w1"
+
+
+def test_a_partner_everywhere_is_no_room():
+    vms, requests = small(64)
+    apart = evacuation.groups_apart([vmi_of("app-1", "hana-a", "g"), vmi_of("p1", "w1", "g"), vmi_of("p2", "w2", "g")])
+    planned = evacuation.plan("hana-a", facts(vms), requests, apart=apart)
+    assert [(row["name"], row["codes"]) for row in planned["blocked"]] == [("app-1", [evacuation.NO_ROOM])]
+
+
+@pytest.mark.parametrize("named", ["stuck", "sap/stuck"])
+def test_a_blocked_vm_that_is_named_stays_and_needs_a_new_approval(named):
+    vms, requests = small(64)
+    vms.append(vm("stuck", 8, [], verdict="blocked", reasons=[{"code": "DisksNotLiveMigratable", "severity": "blocker"}]))
+    planned = evacuation.plan("hana-a", facts(vms), requests, leave=[named])
+    assert planned["blocked"] == [] and [row["name"] for row in planned["left"]] == ["stuck"]
+    assert planned["id"] != evacuation.plan("hana-a", facts(vms), requests)["id"]
+    assert any("stays" in line and "stuck" in line for line in wording.plan_lines(planned))
+
+
+def test_naming_a_vm_that_can_move_does_not_leave_it():
+    vms, requests = small(64)
+    planned = evacuation.plan("hana-a", facts(vms), requests, leave=["app-1"])
+    assert planned["left"] == [] and names(planned) == [["app-1"]]
+
+
+@pytest.mark.parametrize("deadline, timeout, back, expected", [
+    (None, None, True, (0, 3, False)),
+    (10000, 3600, False, (0, 2, False)),
+    (10000, 3600, True, (3 * 3600, 0, True)),  # the biggest returns alone, the others two at a time
+    (30000, 3600, True, (3 * 3600, 3, False)),
+    (30000, None, True, (0, 3, False)),
+    (0, 3600, False, (0, 0, True)),
+])
+def test_the_window_counts_by_what_a_copy_may_take_at_most(deadline, timeout, back, expected):
+    vms, requests = small(64, 32, 16, 8)
+    planned = evacuation.plan("hana-a", facts(vms), requests)
+    found = evacuation.window(planned, 0, timeout, deadline, 0, back)
+    assert (found["reserve_seconds"], found["waves_that_fit"], bool(found["problem"])) == expected
+
+
+def test_time_for_the_maintenance_itself_is_kept_free():
+    vms, requests = small(64)
+    planned = evacuation.plan("hana-a", facts(vms), requests)
+    assert evacuation.window(planned, 0, 600, 4000, work=3600)["problem"]
+    assert evacuation.window(planned, 0, 600, 4200, work=3600)["problem"] is None

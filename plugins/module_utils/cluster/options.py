@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import settings
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import parse_duration
 
 _TYPES = {"limit": "int", "seconds": "int", "switch": "bool", "bandwidth": "str", "name": "str"}
 
@@ -27,3 +28,20 @@ def assumed_settings(given):
     if wrong:
         raise BadInput("The option settings cannot be meant: %s." % "; ".join(wrong), "Correct it.")
     return {name: value for name, value in (given or {}).items() if value is not None}
+
+
+def duration(params, name):
+    """Seconds of an option such as ``4h``; None when it is not given.
+
+    :raises BadInput: when it is no duration, or none at all.
+    """
+    text = params[name]
+    if not text:
+        return None
+    try:
+        seconds = parse_duration(text)
+    except ValueError as exc:
+        raise BadInput("%s: %s." % (name, exc), "Write it like 14400, 90min or 4h.") from exc
+    if not seconds:
+        raise BadInput("%s is %s." % (name, text), "It takes more than no time.")
+    return seconds
