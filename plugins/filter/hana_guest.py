@@ -1,0 +1,52 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Filters of the role hana_guest_tuning; the judgement is in module_utils/domain/guest_tuning.py."""
+
+from __future__ import annotations
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import guest_tuning
+
+
+def _told(function, *words):
+    try:
+        return function(*words)
+    except ValueError as exc:
+        raise AnsibleFilterError("SAP HANA guest: %s." % exc) from exc
+
+
+def hana_tuning_profile(release, vendor="sap-hana", clocksource=None):
+    """The text of the TuneD profile."""
+    return _told(guest_tuning.profile_text, release, vendor, clocksource)
+
+
+def hana_tuning_report(found, release, clocksource=None, vendor="sap-hana"):
+    """The values as wanted and as found."""
+    return _told(guest_tuning.report, found, release, clocksource, vendor)
+
+
+def hana_tuning_lines(rows):
+    """The same as PASS and FAIL lines."""
+    return guest_tuning.lines(rows)
+
+
+def hana_tuning_paths(_nothing):
+    """The files to read for a report."""
+    return guest_tuning.paths()
+
+
+class FilterModule:
+    """The filters by name."""
+
+    def filters(self):
+        """As Ansible asks for them."""
+        return {
+            "hana_tuning_lines": hana_tuning_lines,
+            "hana_tuning_paths": hana_tuning_paths,
+            "hana_tuning_profile": hana_tuning_profile,
+            "hana_tuning_report": hana_tuning_report,
+        }
