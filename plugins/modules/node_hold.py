@@ -17,16 +17,25 @@ description:
     the same patch as the cordon. Whoever comes later, from whatever machine, knows which run it was, which VMs were on
     the node, and whether it was cordoned before.
   - A node that was cordoned before the maintenance stays cordoned after it.
+  - A Lease in the namespace of KubeVirt, C(live-migration-<node>), keeps two runs off one node. It expires ten minutes
+    after the last sign of life of its run; the modules that work for long renew it.
+  - The first hold also remembers what the node had (1 GiB pages, devices, CPU manager, migration network), for
+    M(bigvm.live_migration.node_gate_info).
 options:
   state:
     description:
-      - V(held) writes the journal and cordons the node.
+      - V(awaited) writes nothing. It returns as soon as it is clear that no other run is alive on the node, and fails when
+        one is. A run that cannot be told from a dead one is waited for until its lease expires, ten minutes at most.
+      - V(held) takes the node's lease, writes the journal and cordons the node. It is refused while another run is alive.
       - V(uncordoned) removes the cordon if it is ours and keeps the journal, for what is still to be done, such as
         bringing the VMs back.
-      - V(released) removes the journal, and the cordon if it is ours. Without a journal nothing is changed.
+      - V(left) ends only the lease. The run ends, and journal and cordon stay for a later one, because the maintenance
+        did not succeed.
+      - V(released) removes the journal, and the cordon if it is ours, and then the lease. Without a journal only the lease
+        of a dead run is removed.
       - V(read) returns the journal of the node, or without O(name) those of all nodes that have one.
     type: str
-    choices: [held, uncordoned, released, read]
+    choices: [awaited, held, uncordoned, left, released, read]
     default: held
   name:
     description: The node. Needed unless O(state=read).
@@ -34,7 +43,19 @@ options:
   run:
     description:
       - The id of the run. Needed with O(state=held).
-      - With O(state=uncordoned) and O(state=released), only for the journal of this run; without, for that of any run.
+      - With O(state=uncordoned), O(state=left) and O(state=released), only for the journal of this run; without, for that
+        of any run.
+    type: str
+  take_over:
+    description:
+      - Id of another run that you know to be dead. Its lease is not waited for with O(state=awaited), and taken with
+        O(state=held).
+      - A run that ended during the maintenance itself is only taken over in this way, since nobody renews the lease then.
+    type: str
+  seen:
+    description:
+      - RV(seen) of the O(state=awaited) before; O(state=held) is then refused when somebody has taken the node since.
+      - Without it, a node that this run holds already is simply kept.
     type: str
   owner:
     description: Who runs it, for people who find the annotation. By default the user and host that run this.
@@ -87,7 +108,8 @@ requirements:
   - python >= 3.9
   - kubernetes >= 24.2.0
 notes:
-  - Needs to get, list and patch C(nodes).
+  - Needs to get, list and patch C(nodes), to list C(kubevirts.kubevirt.io), and in the namespace of KubeVirt to get, list,
+    create, patch and delete C(leases.coordination.k8s.io) and to list C(pods).
   - Nothing is evicted here. KubeVirt answers evictions of virt-launcher pods with 429 by design; move the VMs with
     M(bigvm.live_migration.migrate_vmi).
 seealso:
@@ -97,10 +119,17 @@ seealso:
 """
 
 EXAMPLES = r"""
+- name: Wait until no other run is alive on worker-1
+  bigvm.live_migration.node_hold:
+    name: worker-1
+    state: awaited
+  register: awaited
+
 - name: Take worker-1 out of service
   bigvm.live_migration.node_hold:
     name: worker-1
     run: maintenance-42
+    seen: "{{ awaited.seen }}"
     vms:
       - {namespace: sap, name: hana-a, uid: 6f0c0f0a-2f7e-4d3b-9a52-0d3f4ab1c001}
 
@@ -131,13 +160,27 @@ node:
   type: str
 cordoned:
   description: Whether the node is cordoned afterwards.
-  returned: unless O(state=read)
+  returned: with O(state=held), O(state=uncordoned), O(state=left) and O(state=released)
   type: bool
+lease:
+  description:
+    - The lease of the node, C({holder, run, owner, renewed, expires, alive}); null when nobody has it.
+    - With O(state=awaited) the one that was found.
+  returned: with O(state=awaited) and O(state=held)
+  type: dict
+seen:
+  description: Version of the lease that was found, for O(seen); empty without one.
+  returned: with O(state=awaited)
+  type: str
+waited_seconds:
+  description: How long was waited.
+  returned: with O(state=awaited)
+  type: float
 journal:
   description:
     - With O(state=held), the journal as it is now, with what was taken over from earlier runs.
     - Else the journal that was found; null without one.
-  returned: unless O(state=read)
+  returned: with O(state=held), O(state=uncordoned), O(state=left) and O(state=released)
   type: dict
   sample:
     run: maintenance-42
@@ -147,11 +190,11 @@ journal:
     cordoned: true
     vms: [{namespace: sap, name: hana-a, uid: 6f0c0f0a-2f7e-4d3b-9a52-0d3f4ab1c001}]
     phase: waves
-    progress: {wave: 2}
+    progress: {wave: 2, node_before: {allocatable: {hugepages-1Gi: 5Ti}, migration_address: 10.200.5.10}}
     earlier_runs: []
 found:
   description: The journal as it was before this call; null without one.
-  returned: unless O(state=read)
+  returned: with O(state=held), O(state=uncordoned), O(state=left) and O(state=released)
   type: dict
 adopted:
   description: Whether a journal was there already, of this or an earlier run.
@@ -159,11 +202,11 @@ adopted:
   type: bool
 released:
   description: Whether the journal was removed, or in check mode would be.
-  returned: with O(state=uncordoned) and O(state=released)
+  returned: with O(state=uncordoned), O(state=left) and O(state=released)
   type: bool
 uncordoned:
   description: Whether the cordon was removed as well.
-  returned: with O(state=uncordoned) and O(state=released)
+  returned: with O(state=uncordoned), O(state=left) and O(state=released)
   type: bool
 journals:
   description: The journals found, by node.
@@ -183,23 +226,27 @@ journals:
     problem:
       description: Why it cannot be read; null when it can.
       type: str
-  sample: [{node: worker-1, cordoned: true, journal: {run: maintenance-42}, problem: null}]
+    lease:
+      description: The lease of the node, as above; null when nobody has it or when it cannot be read.
+      type: dict
+  sample: [{node: worker-1, cordoned: true, journal: {run: maintenance-42}, problem: null, lease: null}]
 """
 
-import difflib
-
-from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import path_of
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import journals, node_gate
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import lease as leases
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import run_module
-from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.writing import guarded_patch, owner
-from ansible_collections.bigvm.live_migration.plugins.module_utils.common.changeset import ChangeSet
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.writing import owner
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock import to_timestamp
-from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput, NotFound, Refused
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import journal
+from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput, Forbidden, Refused
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import journal, lease
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.node_gate import snapshot
 
 SPEC = dict(
-    state=dict(type="str", choices=["held", "uncordoned", "released", "read"], default="held"),
+    state=dict(type="str", choices=["awaited", "held", "uncordoned", "left", "released", "read"], default="held"),
     name=dict(type="str"),
     run=dict(type="str"),
+    take_over=dict(type="str"),
+    seen=dict(type="str"),
     owner=dict(type="str"),
     adopt=dict(type="bool", default=True),
     cordon=dict(type="bool", default=True),
@@ -209,123 +256,103 @@ SPEC = dict(
     phase=dict(type="str"),
     progress=dict(type="dict", default={}),
 )
-CONSTRAINTS = dict(required_if=[("state", "held", ("name", "run")), ("state", "uncordoned", ("name",)), ("state", "released", ("name",))])
+CONSTRAINTS = dict(required_if=[("state", "held", ("name", "run"))] + [
+    ("state", state, ("name",)) for state in ("awaited", "uncordoned", "left", "released")])
 
 
 def execute(task):
     for option, meaning in (("name", "the node"), ("run", "the id of the run")):
         if task.params[option] is not None and not task.params[option].strip():
             raise BadInput("The option %s is empty." % option, "Give %s." % meaning)
-    return {"held": hold, "uncordoned": release, "released": release, "read": read}[task.params["state"]](task)
+    work = {"awaited": await_others, "held": hold, "uncordoned": release, "left": leave, "released": release, "read": read}
+    return work[task.params["state"]](task)
+
+
+def await_others(task):
+    name = task.params["name"]
+    record = journals.row_of(journals.get_node(task.api, name))["journal"] or {}
+    found, version, waited = leases.wait(task, name, record.get("phase"), task.params["take_over"])
+    return {"changed": False, "node": name, "lease": lease.row(found), "seen": version, "waited_seconds": waited}
 
 
 def hold(task):
-    params, now, who = task.params, to_timestamp(task.clock.now()), task.params["owner"] or owner()
+    params, now, who = task.params, task.clock.now(), task.params["owner"] or owner()
+    node = journals.get_node(task.api, params["name"])
+    first = journals.journal_of(node) or {}
+    if first and first["run"] != params["run"] and not params["adopt"]:
+        raise _not_adopted(params["name"], first)
+    progress = dict(params["progress"])
+    known = "node_before" in (first.get("progress") or {}) or first.get("phase") in journal.AFTERWARDS
+    if not known:
+        progress.setdefault("node_before", snapshot(node_gate.look(task.api, params["name"], node)))
+    held = leases.acquire(
+        task.api, params["name"], params["run"], who, now, first.get("phase"), params["take_over"], params["seen"])
 
     def decide(node):
-        found = _journal(node)
+        found = journals.journal_of(node)
         if found and found["run"] != params["run"] and not params["adopt"]:
-            raise Refused(
-                "Node %s is in the maintenance of run %s (%s, since %s)."
-                % (params["name"], found["run"], found.get("owner"), found.get("since")),
-                "Wait for it, or if it is dead restore it, or let this run adopt it.")
+            raise _not_adopted(params["name"], found)
         record = journal.hold_node(
-            found, _cordoned(node), params["run"], who, now, params["cordon"], params["vms"], params["phase"],
-            params["progress"])
-        cordon = params["cordon"] and not _cordoned(node)
+            found, journals.is_cordoned(node), params["run"], who, to_timestamp(now), params["cordon"], params["vms"],
+            params["phase"], progress)
+        cordon = params["cordon"] and not journals.is_cordoned(node)
         if record == found and not cordon:
             return None
-        return dict(_annotation(record), **({"spec": {"unschedulable": True}} if cordon else {}))
+        return dict(journals.body_of(record), **({"spec": {"unschedulable": True}} if cordon else {}))
 
-    before, after = _patch(task, decide)
-    found = _journal(before)
-    return _changes(before, after).result(
-        node=params["name"], cordoned=_cordoned(after), journal=_journal(after), found=found, adopted=found is not None)
+    before, after = journals.patch_node(task.api, params["name"], decide)
+    found = journals.journal_of(before)
+    return journals.changes(before, after).result(
+        node=params["name"], cordoned=journals.is_cordoned(after), journal=journals.journal_of(after), found=found,
+        adopted=found is not None, lease=lease.row(held))
+
+
+def _not_adopted(name, found):
+    return Refused(
+        "Node %s is in the maintenance of run %s (%s, since %s)." % (name, found["run"], found.get("owner"), found.get("since")),
+        "Wait for it, or if it is dead restore it, or let this run adopt it.")
+
+
+def leave(task):
+    node = journals.get_node(task.api, task.params["name"])
+    found = journals.journal_of(node)
+    ended = leases.release(task.api, task.params["name"], task.clock.now(), task.params["run"] or (found or {}).get("run"))
+    return {"changed": ended, "node": task.params["name"], "cordoned": journals.is_cordoned(node), "journal": found,
+            "found": found, "released": False, "uncordoned": False}
 
 
 def release(task):
-    keep = task.params["state"] == "uncordoned"
+    keep, run = task.params["state"] == "uncordoned", task.params["run"]
 
     def decide(node):
-        found = _journal(node)
-        remove, uncordon, dummy = journal.release_node(found, _cordoned(node), task.params["run"])
+        found = journals.journal_of(node)
+        remove, uncordon, dummy = journal.release_node(found, journals.is_cordoned(node), run)
         kept = dict(found, cordoned=False, phase=task.params["phase"] or found.get("phase")) if keep and found else None
         if not remove or (keep and not uncordon and kept == found):
             return None
-        return dict(
-            _annotation(kept),
-            **({"spec": {"unschedulable": None}} if uncordon else {}))
+        return dict(journals.body_of(kept), **({"spec": {"unschedulable": None}} if uncordon else {}))
 
-    before, after = _patch(task, decide)
-    found = _journal(before)
-    removed, uncordoned, warning = journal.release_node(found, _cordoned(before), task.params["run"])
+    before, after = journals.patch_node(task.api, task.params["name"], decide)
+    found = journals.journal_of(before)
+    removed, uncordoned, warning = journal.release_node(found, journals.is_cordoned(before), run)
     if warning:
         task.warn("Node %s: %s" % (task.params["name"], warning))
-    return _changes(before, after).result(
-        node=task.params["name"], cordoned=_cordoned(after), journal=found, found=found, released=removed and not keep,
+    ended = not keep and leases.release(task.api, task.params["name"], task.clock.now(), run or (found or {}).get("run"))
+    result = journals.changes(before, after).result(
+        node=task.params["name"], cordoned=journals.is_cordoned(after), journal=found, found=found, released=removed and not keep,
         uncordoned=uncordoned)
+    return dict(result, changed=result["changed"] or ended)
 
 
 def read(task):
     name = task.params["name"]
-    nodes = [_known(task.api, name, task.api.get)] if name else task.api.list(path_of("v1", "nodes")).items
-    rows = [_row(node) for node in nodes if _text(node) is not None]
+    rows = [journals.row_of(node) for node in journals.noted_nodes(task.api, name)]
+    try:
+        held = leases.read_all(task.api, task.clock.now()) if rows else {}
+    except (Forbidden, BadInput):
+        held = {}
+    rows = [dict(row, lease=lease.row(held.get(lease.name_of(row["node"])))) for row in rows]
     return dict({"changed": False, "journals": rows}, **({"node": name} if name else {}))
-
-
-def _row(node):
-    record, problem = None, None
-    try:
-        record = journal.load(_text(node))
-    except ValueError as exc:
-        problem = "the annotation %s cannot be read: %s" % (journal.MAINTENANCE, exc)
-    return {"node": node["metadata"]["name"], "cordoned": _cordoned(node), "journal": record, "problem": problem}
-
-
-def _patch(task, decide):
-    return _known(task.api, task.params["name"], lambda path: guarded_patch(task.api, path, decide))
-
-
-def _known(api, name, use):
-    try:
-        return use(path_of("v1", "nodes", name=name))
-    except NotFound as exc:
-        names = sorted(node["metadata"]["name"] for node in api.list(path_of("v1", "nodes")).items)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names[:5]
-        raise BadInput(
-            "There is no node '%s' in this cluster." % name,
-            "Nothing was changed. Similar names: %s." % ", ".join(near) if near else "Nothing was changed.") from exc
-
-
-def _text(node):
-    return (node["metadata"].get("annotations") or {}).get(journal.MAINTENANCE)
-
-
-def _cordoned(node):
-    return bool((node.get("spec") or {}).get("unschedulable"))
-
-
-def _journal(node):
-    row = _row(node)
-    if row["problem"]:
-        raise Refused(
-            "Node %s: %s. How the node was before is not known." % (row["node"], row["problem"]),
-            "Look at it, remove the annotation by hand, and cordon or uncordon the node as it should be.")
-    return row["journal"]
-
-
-def _annotation(record):
-    try:
-        return {"metadata": {"annotations": {journal.MAINTENANCE: journal.dump(record)}}}
-    except ValueError as exc:
-        raise BadInput("The journal cannot be written: %s." % exc, "Give fewer or shorter values in progress.") from exc
-
-
-def _changes(before, after):
-    changes = ChangeSet()
-    changes.note("Node %s" % after["metadata"]["name"], *[
-        {"unschedulable": _cordoned(node), journal.MAINTENANCE: _journal(node)} for node in (before, after)])
-    return changes
 
 
 def main():

@@ -43,6 +43,10 @@ class NotOurCluster(Refused):
     """A rehearsal was pointed at a server that is not a rehearsal."""
 
 
+class LeaseLost(Refused):
+    """Another run holds the node, or nobody does any more: nothing more may be started by this one."""
+
+
 class ApiError(LiveMigrationError):
     """An answer of the API server that is not a success.
 

@@ -22,6 +22,8 @@ HELD_SETTINGS = "live-migration.bigvm.io/held-settings"
 MAINTENANCE = "live-migration.bigvm.io/maintenance"
 # All annotations of an object share 256 KiB; this leaves the greater part to others.
 LARGEST = 96 * 1024
+# Phases in which the node is no longer as it was before its maintenance.
+AFTERWARDS = ("maintenance", "returning")
 
 
 def load(text):
