@@ -19,14 +19,36 @@ description:
     from any machine and after any crash, without overwriting what somebody else changed in between.
   - Waits until KubeVirt really works with the settings, which is later than HyperConverged says so.
   - Without any setting it reads, and with O(guest_sizes) tells the time that a migration is granted.
+  - Refuses before any write what HyperConverged takes without a word. That is numbers with which nothing could move,
+    post-copy or pausing that would reach guests of 256 GiB and more or with 1 GiB pages, a migration network that is
+    missing or has too few addresses, a change of it while migrations run, an upgrade in progress, and an object that
+    a repository keeps.
 options:
   state:
     description:
       - V(present) sets what is given.
+      - V(reset) gives O(fields) the values of a fresh installation of this release, as the cluster itself knows them.
       - V(restored) puts back what a hold changed, and ends the hold. Without a hold nothing is changed.
     type: str
-    choices: [present, restored]
+    choices: [present, reset, restored]
     default: present
+  preset:
+    description:
+      - Fills in what is not given.
+      - V(heavy_workload) is for guests that are big and busy. It sets O(parallel_migrations_per_cluster) to V(5),
+        O(parallel_outbound_migrations_per_node) to V(1), no bandwidth limit, 150 seconds for
+        O(completion_timeout_per_gib) and O(progress_timeout), and O(allow_post_copy) to V(false).
+      - The vendor's sample for heavy load allows post-copy. It is off here, since a guest is lost with it when a node or
+        the link fails at the wrong moment. Give O(allow_post_copy) for guests that may be lost.
+    type: str
+    choices: [heavy_workload]
+  fields:
+    description: The settings that O(state=reset) resets. By default all that this release has.
+    type: list
+    elements: str
+    choices: [parallel_migrations_per_cluster, parallel_outbound_migrations_per_node, bandwidth_per_migration,
+      completion_timeout_per_gib, progress_timeout, network, allow_auto_converge, allow_post_copy,
+      allow_workload_disruption]
   parallel_migrations_per_cluster:
     description:
       - How many migrations may run at once in the cluster, from 1. Installed with 5.
@@ -57,7 +79,9 @@ options:
       - Name of the NetworkAttachmentDefinition that migrations go over, in the namespace of HyperConverged.
         Installed without one.
       - An empty string goes back to the pod network.
-      - A change restarts virt-handler on every node. Do not change it while migrations run, and not within O(hold).
+      - It must exist there and have an address for each virt-handler.
+      - A change restarts virt-handler on every node. It is refused while migrations run and until five minutes after
+        the last one, see O(wait_for_idle), and it cannot be held.
     type: str
   allow_auto_converge:
     description: Whether a guest that writes faster than the link carries is slowed down. Installed with V(false).
@@ -85,6 +109,26 @@ options:
   owner:
     description: Who holds, for people who find the annotation. By default the user and host that run this.
     type: str
+  acknowledge:
+    description:
+      - What is known and accepted. V(gitops) writes although a repository keeps HyperConverged and will put its own
+        settings back.
+      - V(post_copy) and V(disruption) allow what O(allow_post_copy) and O(allow_workload_disruption) mean for guests of
+        256 GiB and more or with 1 GiB pages.
+    type: list
+    elements: str
+    choices: [gitops, post_copy, disruption]
+    default: []
+  wait_for_idle:
+    description:
+      - Whether a change of O(network) waits until no migration has been under way for five minutes, instead of being
+        refused. Nothing keeps others from starting one meanwhile.
+    type: bool
+    default: false
+  idle_timeout:
+    description: Seconds to wait for that at most.
+    type: int
+    default: 3600
   guest_sizes:
     description: Memory sizes of guests, such as V(3Ti), for which to return the time granted.
     type: list
@@ -113,9 +157,12 @@ requirements:
   - python >= 3.9
   - kubernetes >= 24.2.0
 notes:
-  - Needs to list and patch C(hyperconvergeds.hco.kubevirt.io) and to list C(kubevirts.kubevirt.io).
+  - Needs to list and patch C(hyperconvergeds.hco.kubevirt.io) and to list C(kubevirts.kubevirt.io). For O(network) also
+    to list migrations, NetworkAttachmentDefinitions, and to read the DaemonSet and pods of virt-handler. To allow
+    post-copy or disruption, also to list VMIs and MigrationPolicies; what cannot be read is warned about.
   - HyperConverged itself takes absurd numbers without a word. What is refused here is refused before any write.
 seealso:
+  - module: bigvm.live_migration.migration_policy
   - module: bigvm.live_migration.migrate_vmi
   - module: bigvm.live_migration.node_hold
 """
@@ -126,6 +173,21 @@ EXAMPLES = r"""
     parallel_outbound_migrations_per_node: 1
     completion_timeout_per_gib: 150
     allow_post_copy: false
+
+- name: Heavy workload, with a cap for the shared network
+  bigvm.live_migration.hco_live_migration_config:
+    preset: heavy_workload
+    bandwidth_per_migration: 2Gi
+
+- name: A network of their own for migrations, once the last one is over
+  bigvm.live_migration.hco_live_migration_config:
+    network: migration
+    wait_for_idle: true
+    wait_timeout: 3600
+
+- name: As a fresh installation would be
+  bigvm.live_migration.hco_live_migration_config:
+    state: reset
 
 - name: What is a guest of 3 TiB granted here?
   bigvm.live_migration.hco_live_migration_config:
@@ -188,6 +250,12 @@ propagated:
   description: Whether KubeVirt was seen to work with the settings; null when that was not waited for.
   returned: success
   type: bool
+rolled:
+  description: What a change of O(network) restarted; empty for every other change.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{kind: DaemonSet, name: virt-handler, nodes: 4, updated: 4, ready: 4}]
 budget:
   description: What each of O(guest_sizes) is granted, in seconds; null for any time.
   returned: success
@@ -197,6 +265,7 @@ budget:
 """
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import hyperconverged
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.options import settings_options
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import run_module
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.writing import owner
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.changeset import ChangeSet
@@ -205,12 +274,19 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import journal, settings, wording
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import parse_bytes
 
-TYPES = {"limit": "int", "seconds": "int", "switch": "bool", "bandwidth": "str", "name": "str"}
 SPEC = dict(
-    {name: dict(type=TYPES[field.kind]) for name, field in settings.FIELDS.items()},
-    state=dict(type="str", choices=["present", "restored"], default="present"),
+    settings_options(),
+    state=dict(type="str", choices=["present", "reset", "restored"], default="present"),
+    preset=dict(type="str", choices=["heavy_workload"]),
+    fields=dict(type="list", elements="str", choices=[
+        "parallel_migrations_per_cluster", "parallel_outbound_migrations_per_node", "bandwidth_per_migration",
+        "completion_timeout_per_gib", "progress_timeout", "network", "allow_auto_converge", "allow_post_copy",
+        "allow_workload_disruption"]),
     hold=dict(type="str"),
     owner=dict(type="str"),
+    acknowledge=dict(type="list", elements="str", choices=["gitops", "post_copy", "disruption"], default=[]),
+    wait_for_idle=dict(type="bool", default=False),
+    idle_timeout=dict(type="int", default=3600),
     guest_sizes=dict(type="list", elements="str", default=[]),
     wait=dict(type="bool", default=True),
     wait_timeout=dict(type="int", default=600),
@@ -221,11 +297,13 @@ def execute(task):
     params = task.params
     given = {name: params[name] for name in settings.FIELDS if params[name] is not None}
     _check(given, params)
+    given = dict(settings.PRESETS.get(params["preset"], {}), **given)
     found, version = hyperconverged.find(task.api)
-    before, after, plan = hyperconverged.change(task.api, found, version, _planner(task, given, version))
+    gate = _Gate(task, version)
+    before, after, plan = hyperconverged.change(task.api, found, version, _planner(task, given, found, version), gate)
     values = hyperconverged.values_of(after, version)
     changes = _changes(before, after, version)
-    for warning in plan.warnings + _consequences(given, plan, values):
+    for warning in plan.warnings + gate.warnings + _consequences(given, plan, values):
         task.warn(warning)
     result = changes.result(
         api_version="%s/%s" % (settings.API_GROUP, version),
@@ -234,40 +312,66 @@ def execute(task):
         held=hyperconverged.held_by(after),
         left_alone=plan.left_alone,
         propagated=None,
+        rolled=[],
         lines=wording.change_lines(hyperconverged.values_of(before, version), values) + wording.left_alone_lines(plan.left_alone),
         budget=[_granted(values, size) for size in params["guest_sizes"]],
     )
     if params["wait"] and not task.check_mode:
-        # Our own change makes conditions flap, so one good look proves nothing after it.
-        left = hyperconverged.follow(
-            task.api, after, version, params["wait_timeout"], looks=2 if changes.changed else 1, say=task.say)
-        result["propagated"] = left is None
-        if left:
-            raise LiveMigrationError(
-                "The live migration settings are in HyperConverged %s, but not in force after %d s: %s."
-                % (hyperconverged.name_of(after), params["wait_timeout"], left),
-                "Look at the conditions of HyperConverged and KubeVirt there; running this again only waits on.",
-                **result)
+        _wait(task, after, version, result, "network" in dict(given, **plan.writes))
+        if "network" in plan.writes:
+            result["rolled"] = hyperconverged.rolled(task.api, after)
     return result
+
+
+class _Gate:
+    """What speaks against writing; its code is only loaded when something is to be written, which is rare."""
+
+    def __init__(self, task, version):
+        self._task, self._version, self.warnings = task, version, []
+
+    def __call__(self, current, plan):
+        from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import settings_gate
+
+        params = self._task.params
+        self.warnings = settings_gate.check(
+            self._task, self._version, current, plan, params["state"] == "restored", params["acknowledge"],
+            params["idle_timeout"] if params["wait_for_idle"] else None)
+
+
+def _wait(task, after, version, result, network):
+    # Our own change makes conditions flap, so one good look proves nothing after it.
+    timeout, looks = task.params["wait_timeout"], 2 if result["changed"] else 1
+    left = hyperconverged.follow(task.api, after, version, timeout, looks=looks, say=task.say, network=network)
+    result["propagated"] = left is None
+    if left:
+        raise LiveMigrationError(
+            "The live migration settings are in HyperConverged %s, but not in force after %d s: %s."
+            % (hyperconverged.name_of(after), timeout, left),
+            "Look at the conditions of HyperConverged and KubeVirt there; running this again only waits on.", **result)
 
 
 def _check(given, params):
     """Refuse what cannot be meant before anything is asked of the cluster."""
-    wrong = settings.problems(given, params["guest_sizes"])
-    if params["state"] == "restored" and given:
-        wrong.append("state restored takes the values from the hold, but %s was given" % ", ".join(sorted(given)))
-    if params["hold"] is not None and not params["hold"].strip():
-        wrong.append("hold is empty; it takes the id of a run")
+    wrong, state = settings.problems(given, params["guest_sizes"]), params["state"]
+    if state != "present":
+        wrong += ["state %s takes no values, but %s was given" % (state, name) for name in sorted(given)]
+        wrong += ["preset is for state present"] if params["preset"] else []
+    if params["fields"] is not None and state != "reset":
+        wrong.append("fields is for state reset")
+    if params["hold"] is not None and (state == "reset" or not params["hold"].strip()):
+        wrong.append("hold is not for state reset" if state == "reset" else "hold is empty; it takes the id of a run")
     if params["hold"] and "network" in given:
         wrong.append("network was given with hold; every virt-handler would restart, now and when it is put back")
     if wrong:
         raise BadInput("Live migration settings: %s." % "; ".join(wrong), "Nothing was changed.")
 
 
-def _planner(task, given, version):
+def _planner(task, given, found, version):
     run, wanted = task.params["hold"], settings.asked(given)
     if task.params["state"] == "restored":
         return lambda current, record: journal.restore_settings(current, record, run)
+    if task.params["state"] == "reset":
+        wanted = hyperconverged.defaults_of(task.api, found, version, task.params["fields"] or list(settings.FIELDS))
     if not run:
         return lambda current, record: journal.set_settings(current, record, wanted)
     who, since = task.params["owner"] or owner(), to_timestamp(task.clock.now())

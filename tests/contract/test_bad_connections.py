@@ -17,6 +17,7 @@ from ansible_collections.bigvm.live_migration.plugins.modules import (
     hco_live_migration_config,
     maintenance_record,
     migrate_vmi,
+    migration_policy,
     node_hold,
     vm_migratable_facts,
 )
@@ -26,6 +27,7 @@ TASKS = {
     "evacuation_plan_info": (evacuation_plan_info, {"node": "node-a"}),
     "hco_live_migration_config": (hco_live_migration_config, {"progress_timeout": 300}),
     "migrate_vmi": (migrate_vmi, {"name": "vm-1", "namespace": "default", "target_node": "node-b"}),
+    "migration_policy": (migration_policy, {"name": "p", "vmi_selector": {"app": "db"}, "completion_timeout_per_gib": 300}),
     "node_hold": (node_hold, {"name": "node-a", "run": "run-1"}),
     "vm_migratable_facts": (vm_migratable_facts, {}),
 }

@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import pytest
+from kubevirt_steps import Steps
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import hyperconverged
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import path_of
@@ -25,9 +26,18 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors
 )
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import journal, settings
 from ansible_collections.bigvm.live_migration.plugins.modules import hco_live_migration_config as module
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.generations import GENERATIONS
 
-RELEASES = {"1.6": "v1beta1", "1.9": "v1"}
+RELEASES = {"1.3": "v1beta1", "1.6": "v1beta1", "1.9": "v1"}
 OURS = {"app.kubernetes.io/part-of": "somebody-else"}
+
+
+def attachment(name, kind="macvlan", ipam=None, **config):
+    """A NetworkAttachmentDefinition."""
+    ipam = {"type": "whereabouts", "range": "10.200.9.0/24"} if ipam is None else ipam
+    config = dict({"cniVersion": "0.3.1", "type": kind, "ipam": ipam}, **config)
+    return {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": {"name": name},
+            "spec": {"config": json.dumps(config)}}
 
 
 class Site:
@@ -38,16 +48,17 @@ class Site:
         self.warnings, self.seen = [], 0
         self.api.create(
             path_of("k8s.cni.cncf.io/v1", "network-attachment-definitions", self.hco["metadata"]["namespace"]),
-            {"apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition", "metadata": {"name": "test-net"},
-             "spec": {"config": json.dumps({"cniVersion": "0.3.1", "type": "macvlan", "ipam": {
-                 "type": "whereabouts", "range": "10.200.9.0/24"}})}})
+            attachment("test-net"))
 
     def reset(self):
         block = settings.nested(settings.written(settings.defaults(self.release)), self.version)
         self.api.patch(self.path, dict(block, metadata={"annotations": None, "labels": None}))
         assert hyperconverged.follow(self.api, self.hco, self.version, 3600, looks=3) is None
-        self.seen = len(self.cluster.requests())
+        self.seen = len(self.requests())
         return self
+
+    def requests(self):
+        return self.api.get("/bigvm/v1/requests")["items"]
 
     def run(self, check_mode=False, **options):
         params = {name: option.get("default") for name, option in module.SPEC.items()}
@@ -87,7 +98,7 @@ class Site:
 
     def writes(self):
         """Requests that may have changed something, dry runs apart: ``(stored, dry)``."""
-        rows = [row for row in self.cluster.requests()[self.seen:]
+        rows = [row for row in self.requests()[self.seen:]
                 if row["method"] not in ("GET", "HEAD") and not row["path"].startswith("/bigvm/")]
         dry = [row for row in rows if "dryRun=All" in str(row.get("query")) or "'dryRun'" in str(row.get("query"))]
         return [row for row in rows if row not in dry], dry
@@ -105,7 +116,7 @@ def sites(shared):
     return site
 
 
-@pytest.fixture(params=sorted(RELEASES))
+@pytest.fixture(params=["1.6", "1.9"])  # one for each API version; every release is below, in the test's own process
 def site(request, sites):
     return sites(request.param)
 
@@ -247,9 +258,10 @@ def test_disruption_is_refused_where_it_does_not_exist(oldest):
 
 
 def test_disruption_where_it_exists_and_post_copy_alone_is_warned_about(newest):
-    assert newest.run(allow_post_copy=True, wait=False)["changed"]
+    accepted = dict(acknowledge=["post_copy", "disruption"])
+    assert newest.run(allow_post_copy=True, wait=False, **accepted)["changed"]
     assert any("never reached" in warning for warning in newest.warnings)
-    assert newest.run(allow_post_copy=True, allow_workload_disruption=True)["propagated"] is True
+    assert newest.run(allow_post_copy=True, allow_workload_disruption=True, **accepted)["propagated"] is True
     assert newest.in_kubevirt["allowWorkloadDisruption"] is True and not newest.warnings
 
 
@@ -320,6 +332,151 @@ def test_what_does_not_arrive_in_time_fails_and_says_what_is_missing(newest):
     assert newest.run(progress_timeout=300)["propagated"] is True
 
 
+# -- presets, defaults, and what speaks against writing ---------------------------
+
+
+@pytest.fixture(params=sorted(GENERATIONS))
+def anywhere(request, near):
+    return Site(near(topology="tiny", generation=request.param), request.param).reset()
+
+
+@pytest.fixture
+def small(near):
+    return Site(near(topology="tiny"), "1.9").reset()
+
+
+def test_the_preset_fills_what_is_not_given(anywhere):
+    result = anywhere.run(preset="heavy_workload", progress_timeout=400, bandwidth_per_migration="2Gi")
+    assert result["propagated"] is True
+    wanted = {"parallelMigrationsPerCluster": 5, "parallelOutboundMigrationsPerNode": 1, "completionTimeoutPerGiB": 150,
+              "progressTimeout": 400, "bandwidthPerMigration": "2Gi", "allowPostCopy": False}
+    assert {key: anywhere.in_kubevirt[key] for key in wanted} == wanted
+    assert not anywhere.run(preset="heavy_workload", progress_timeout=400, bandwidth_per_migration="2Gi")["changed"]
+    anywhere.run(preset="heavy_workload")
+    assert "bandwidthPerMigration" not in anywhere.block
+
+
+def test_reset_is_what_this_release_installs(anywhere):
+    anywhere.run(preset="heavy_workload", bandwidth_per_migration="1Gi", allow_auto_converge=True, wait=False)
+    stored, dry = anywhere.writes()
+    assert anywhere.run(check_mode=True, state="reset", fields=["bandwidth_per_migration"])["changed"]
+    assert anywhere.writes()[0] == stored
+    assert anywhere.run(state="reset", fields=["bandwidth_per_migration"])["after"]["bandwidth_per_migration"] is None
+    assert anywhere.block["allowAutoConverge"] is True
+    result = anywhere.run(state="reset")
+    assert result["after"] == settings.defaults(anywhere.release)
+    stored, dry = anywhere.writes()
+    assert not anywhere.run(state="reset")["changed"] and anywhere.writes()[0] == stored
+
+
+def test_check_mode_and_second_run_in_every_release(anywhere):
+    before = anywhere.block
+    assert anywhere.run(check_mode=True, progress_timeout=300)["changed"]
+    assert anywhere.writes()[0] == [] and anywhere.block == before
+    assert anywhere.run(progress_timeout=300)["propagated"] is True
+    stored, dry = anywhere.writes()
+    assert not anywhere.run(progress_timeout=300)["changed"] and anywhere.writes() == (stored, dry)
+    assert anywhere.run(hold="r", completion_timeout_per_gib=77, wait=False)["changed"]
+    assert anywhere.run(state="restored")["changed"] and not anywhere.run(state="restored")["changed"]
+    assert anywhere.block == dict(before, progressTimeout=300)
+
+
+def test_a_new_network_is_proven_on_every_virt_handler(anywhere):
+    result = anywhere.run(network="test-net", wait_timeout=3600)
+    assert result["propagated"] is True
+    assert result["rolled"] == [{"kind": "DaemonSet", "name": "virt-handler", "nodes": 2, "updated": 2, "ready": 2}]
+    assert anywhere.run(network="test-net")["rolled"] == []
+    assert anywhere.run(progress_timeout=300)["rolled"] == []
+    for pod in hyperconverged.handlers(anywhere.api, anywhere.hco)[1]:
+        assert "migration0" in pod["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"]
+
+
+@pytest.mark.parametrize("nad, says", [
+    (None, "There is no NetworkAttachmentDefinition other-net in namespace openshift-cnv"),
+    (attachment("other-net", ipam={"type": "whereabouts", "range": "10.1.1.0/31"}), "has 0 addresses, and 2 virt-handler"),
+    (attachment("other-net", ipam={}), "no ipam block"),
+    (attachment("other-net", ipam={"type": "static"}), "same addresses on every node"),
+    (attachment("other-net", kind="ovn-k8s-cni-overlay"), "has no subnets"),
+])
+def test_an_attachment_that_cannot_carry_migrations_is_refused(small, nad, says):
+    if nad:
+        small.api.create(path_of("k8s.cni.cncf.io/v1", "network-attachment-definitions", "openshift-cnv"), nad)
+    small.seen = len(small.requests())
+    with pytest.raises((BadInput, Refused), match=says):
+        small.run(network="other-net")
+    assert small.writes() == ([], [])
+
+
+def test_an_attachment_elsewhere_is_named(small):
+    small.api.create(path_of("k8s.cni.cncf.io/v1", "network-attachment-definitions", "default"), attachment("elsewhere"))
+    with pytest.raises(BadInput, match="but there is one in default"):
+        small.run(network="elsewhere")
+    with pytest.raises(BadInput, match="its own namespace openshift-cnv"):
+        small.run(network="default/elsewhere")
+    assert small.block.get("network") is None
+
+
+def test_the_network_waits_for_migrations_and_five_minutes(small):
+    steps = Steps(small.cluster)
+    name = steps.migrate("vm-1")
+    steps.cluster.wait(3)
+    with pytest.raises(Refused, match=r"under way \(default/vm-1\).*wait_for_idle"):
+        small.run(network="test-net")
+    steps.until_phase(name, "Succeeded")
+    with pytest.raises(Refused, match="vm-1 ended .* ago, and 5 min must pass"):
+        small.run(network="test-net")
+    with pytest.raises(Refused, match="cannot be changed now"):
+        small.run(network="test-net", wait_for_idle=True, idle_timeout=60)
+    assert small.block.get("network") is None
+    would = small.run(check_mode=True, network="test-net", wait_for_idle=True)
+    assert would["changed"] and any("would wait" in warning for warning in small.warnings)
+    begin = small.api.clock.now()
+    assert small.run(network="test-net", wait_for_idle=True, wait_timeout=3600)["propagated"] is True
+    assert small.api.clock.now() - begin > 200 and any("network: waiting" in line for line in small.said)
+
+
+def test_other_settings_do_not_wait_for_migrations(small):
+    Steps(small.cluster).migrate("vm-1")
+    assert small.run(progress_timeout=300, wait=False)["changed"]
+
+
+def test_post_copy_for_a_huge_guest_is_refused_unless_accepted_or_kept_from_it(newest):
+    with pytest.raises(Refused, match="sap-prod/hana-prod.*acknowledge.*post_copy"):
+        newest.run(allow_post_copy=True, allow_workload_disruption=True)
+    with pytest.raises(Refused, match="allow_workload_disruption the guests"):
+        newest.run(allow_workload_disruption=True)
+    assert newest.writes() == ([], [])
+    policies = path_of("migrations.kubevirt.io/v1alpha1", "migrationpolicies")
+    newest.api.create(policies, {
+        "apiVersion": "migrations.kubevirt.io/v1alpha1", "kind": "MigrationPolicy", "metadata": {"name": "safe"},
+        "spec": {"selectors": {"virtualMachineInstanceSelector": {"app": "sap-hana"}}, "allowPostCopy": False}})
+    assert newest.run(allow_post_copy=True, allow_workload_disruption=True, wait=False)["changed"]
+    newest.api.delete(policies + "/safe")
+    newest.reset()
+    assert newest.run(allow_workload_disruption=True, acknowledge=["disruption"], wait=False)["changed"]
+
+
+def test_an_object_kept_by_a_repository_is_not_fought_over(small):
+    small.api.patch(small.path, {"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "virt:x/y:a/b"}}})
+    with pytest.raises(Refused, match=r"Argo CD \(virt\).*acknowledge: \[gitops\]"):
+        small.run(progress_timeout=300)
+    assert not small.run(progress_timeout=150)["changed"]  # nothing to write, nothing to refuse
+    assert small.run(progress_timeout=300, hold="r", acknowledge=["gitops"], wait=False)["changed"]
+    assert small.run(state="restored", wait=False)["changed"]  # what was there is theirs again
+
+
+def test_nothing_is_configured_during_an_upgrade_but_a_hold_is_put_back(small):
+    small.run(progress_timeout=300, hold="r", wait=False)
+    found = hyperconverged.kubevirt_of(small.api, small.hco)
+    path = path_of("kubevirt.io/v1", "kubevirts", "openshift-cnv", found["metadata"]["name"])
+    small.api.patch(path + "/status", {"status": {"targetKubeVirtVersion": "v1.99.0"}})
+    small.seen = len(small.requests())
+    with pytest.raises(Refused, match="being updated from v1.9.0 to v1.99.0"):
+        small.run(progress_timeout=400)
+    assert small.writes() == ([], [])
+    assert small.run(state="restored", wait=False)["changed"] and any("put back although" in text for text in small.warnings)
+
+
 # -- bad input -------------------------------------------------------------------
 
 
@@ -334,6 +491,12 @@ def test_what_does_not_arrive_in_time_fails_and_says_what_is_missing(newest):
     (dict(hold="run-1", network="nad"), "network was given with hold"),
     (dict(hold=" ", progress_timeout=10), "hold is empty"),
     (dict(state="restored", progress_timeout=10), "restored"),
+    (dict(state="reset", progress_timeout=10), "state reset takes no values"),
+    (dict(state="reset", hold="r"), "hold is not for state reset"),
+    (dict(state="restored", preset="heavy_workload"), "preset is for state present"),
+    (dict(fields=["network"]), "fields is for state reset"),
+    (dict(completion_timeout_per_gib=100000), "more than a day for each gigabyte"),
+    (dict(bandwidth_per_migration="64"), "is a unit missing"),
 ])
 def test_bad_options_are_named_and_nothing_is_written(newest, options, says):
     with pytest.raises(BadInput, match=says):

@@ -239,3 +239,49 @@ def test_a_jsonpatch_that_overrides_is_named():
     patched = edited(HCO, ("metadata", "annotations"), {"kubevirt.kubevirt.io/jsonpatch": "[]"})
     late = edited(KUBEVIRT, ("spec", "configuration", "migrations", "progressTimeout"), 99)
     assert "kubevirt.kubevirt.io/jsonpatch" in settings.outstanding(patched, late, "v1")
+
+
+# -- presets, numbers that cannot be meant, upgrades -----------------------------------
+
+
+def test_the_preset_is_the_sample_for_heavy_load_without_post_copy():
+    preset = settings.PRESETS["heavy_workload"]
+    assert settings.problems(preset) == [] and set(preset) <= set(settings.FIELDS)
+    assert (preset["completion_timeout_per_gib"], preset["progress_timeout"]) == (150, 150)
+    assert (preset["parallel_migrations_per_cluster"], preset["parallel_outbound_migrations_per_node"]) == (5, 1)
+    assert preset["bandwidth_per_migration"] == "0" and preset["allow_post_copy"] is False
+
+
+@pytest.mark.parametrize("values, says", [
+    ({"completion_timeout_per_gib": 86401}, "more than a day for each gigabyte"),
+    ({"progress_timeout": 90000}, "more than a day over a dead link"),
+    ({"bandwidth_per_migration": "64"}, "is a unit missing"),
+])
+def test_absurd_numbers_are_refused(values, says):
+    assert says in settings.problems(values)[0]
+
+
+@pytest.mark.parametrize("values, says", [
+    ({"bandwidth_per_migration": "32Mi", "completion_timeout_per_gib": 20}, "exclude each other"),
+    ({"bandwidth_per_migration": "32Mi", "completion_timeout_per_gib": 800}, None),
+    ({"bandwidth_per_migration": "odd", "completion_timeout_per_gib": 20}, None),
+    ({"completion_timeout_per_gib": 4}, "more than 250 MB/s"),
+    ({"progress_timeout": 10}, "short interruption"),
+])
+def test_numbers_that_hardly_any_guest_survives_are_warned_about(values, says):
+    found = settings.contradictions(dict(settings.defaults("1.9"), **values), True)
+    assert [says in text for text in found] == [True] * bool(says)
+
+
+@pytest.mark.parametrize("hco, kubevirt, says", [
+    (HCO, KUBEVIRT, None),
+    ({}, None, None),
+    (edited(HCO, ("status", "conditions"), [{"type": "Progressing", "status": "True", "reason": "HCOUpgrading", "message": "to 1.19"}]),
+     KUBEVIRT, "being upgraded: to 1.19"),
+    (edited(HCO, ("status", "conditions"), [{"type": "Progressing", "status": "True", "reason": "KubeVirtProgressing"}]), KUBEVIRT, None),
+    (edited(HCO, ("status", "conditions", 0, "status"), "False"), KUBEVIRT, "cannot reconcile"),
+    (HCO, {"status": {"targetKubeVirtVersion": "v2", "observedKubeVirtVersion": "v1"}}, "updated from v1 to v2"),
+])
+def test_nothing_is_configured_while_operators_are_busy(hco, kubevirt, says):
+    found = settings.upgrading(hco, kubevirt)
+    assert found is None if says is None else says in found

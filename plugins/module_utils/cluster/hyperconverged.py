@@ -96,12 +96,25 @@ def held_by(hyperconverged):
             "Look at it, put the settings right by hand, then remove the annotation.") from exc
 
 
-def change(api, hyperconverged, version, decide):
-    """Carry out what ``decide(values, record)`` (a :class:`..domain.journal.Plan`) says, on a fresh read.
+def defaults_of(api, hyperconverged, version, names):
+    """What the server itself gives these fields when they are not set: ``{field: value or None}``.
+
+    Asked by a dry run, since defaults differ by release and are in nobody's table but the cluster's.
+    """
+    here = values_of(hyperconverged, version)
+    body = settings.nested(settings.written({name: None for name in names if here[name] is not None}), version)
+    answer = api.patch(path_to(hyperconverged, version), body, dryRun="All")
+    return {name: values_of(answer, version)[name] for name in names}
+
+
+def change(api, hyperconverged, version, decide, gate=None):
+    """Carry out what ``decide(values, record)`` (a :class:`..domain.journal.Plan`) says, on the object as it is.
 
     Settings and record go in one merge patch, so that there is never one without the other. Every write is
     tried as a dry run first: a field that the API drops is known before anything was written.
 
+    :param hyperconverged: as it was read just now; after a conflict it is read again.
+    :param gate: called with the object and the plan before settings are written; raises what speaks against it.
     :returns: ``(object before, object after, plan)``; nothing was written when both objects are the same.
     :raises Refused: by the plan, when the object is being deleted, or when the server keeps other values than asked.
     """
@@ -116,6 +129,8 @@ def change(api, hyperconverged, version, decide):
             raise errors.Refused(*plan.refusal)
         if not plan.writes and plan.record == record:
             return None
+        if plan.writes and gate:
+            gate(current, plan)
         return _body(plan, record, version)
 
     def send(body):
@@ -123,7 +138,7 @@ def change(api, hyperconverged, version, decide):
         _check_kept(answer, version, plans[-1].writes)
         return answer if api.dry_run else api.patch(path, body)
 
-    before, after = guarded_patch(api, path, body_for, send)
+    before, after = guarded_patch(api, path, body_for, send, hyperconverged)
     return before, after, plans[-1]
 
 
@@ -164,20 +179,51 @@ def kubevirt_of(api, hyperconverged):
     return next((item for item in items if item["metadata"]["name"] == own), items[0] if len(items) == 1 else None)
 
 
-def follow(api, hyperconverged, version, timeout, looks=2, say=None):
+def handlers(api, hyperconverged):
+    """``(DaemonSet virt-handler or None, its pods)``."""
+    namespace = hyperconverged["metadata"]["namespace"]
+    try:
+        daemon_set = api.get(path_of("apps/v1", "daemonsets", namespace, "virt-handler"))
+    except errors.NotFound:
+        daemon_set = None
+    pods = api.list(path_of("v1", "pods", namespace), labelSelector="kubevirt.io=virt-handler").items
+    return daemon_set, pods
+
+
+def rolled(api, hyperconverged):
+    """What a change of the network restarted: ``[{kind, name, nodes, updated, ready}]``."""
+    from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import migration_network
+
+    daemon_set, _pods = handlers(api, hyperconverged)
+    return [migration_network.rolled_out(daemon_set)] if daemon_set else []
+
+
+def _left(api, hyperconverged, version, network):
+    """What is outstanding now; with ``network`` also on virt-handler."""
+    current = api.get(path_to(hyperconverged, version))
+    left = settings.outstanding(current, kubevirt_of(api, current), version)
+    if left or not network:
+        return left
+    # Loaded only when needed: a task that changes nothing is the common one.
+    from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import migration_network
+
+    name = values_of(current, version)["network"] or ""
+    return migration_network.handlers_outstanding(*handlers(api, current), name)
+
+
+def follow(api, hyperconverged, version, timeout, looks=2, say=None, network=False):
     """Wait until the settings are in force: nothing outstanding in ``looks`` polls in a row (facts 10.10).
 
     The conditions of KubeVirt and HyperConverged flap for some seconds after any change (facts 10.11), and a
     change of ``network`` rolls every component; Degraded on the way is therefore no reason to give up.
 
     :param timeout: seconds.
+    :param network: whether every virt-handler pod is looked at as well (facts 10.12).
     :returns: None when in force, else what is still outstanding after that time (a sentence).
     """
     end, quiet, told = api.clock.now() + timeout, 0, None
-    path = path_to(hyperconverged, version)
     while True:
-        current = api.get(path)
-        left = settings.outstanding(current, kubevirt_of(api, current), version)
+        left = _left(api, hyperconverged, version, network)
         quiet = 0 if left else quiet + 1
         if quiet >= looks:
             return None

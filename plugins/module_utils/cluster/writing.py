@@ -15,12 +15,13 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors
 ATTEMPTS = 12
 
 
-def guarded_patch(api, path, decide, send=None):
+def guarded_patch(api, path, decide, send=None, known=None):
     """Read, decide, patch; once more from the start when somebody wrote in between.
 
     :param decide: called with the object as it is now; returns the body of a merge patch, or None for
         "nothing to do". It is called again after every conflict, so it must not remember anything.
     :param send: called with the body instead of the plain patch; returns the object after it.
+    :param known: the object, when it was read just now; spares the first read.
     :returns: ``(object before, object after)``; the same object twice when nothing was to do.
     :raises Conflict: after a dozen lost races.
 
@@ -31,7 +32,7 @@ def guarded_patch(api, path, decide, send=None):
     attempt = 0
     while True:
         attempt += 1
-        before = api.get(path)
+        before, known = known or api.get(path), None
         body = decide(before)
         if body is None:
             return before, before

@@ -16,7 +16,12 @@ from __future__ import annotations
 import re
 from collections import namedtuple
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import parse_bytes, parse_quantity
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import (
+    format_bytes,
+    format_rate,
+    parse_bytes,
+    parse_quantity,
+)
 
 API_GROUP = "hco.kubevirt.io"
 # Where the block lives, by API version; the preferred version first (facts 10.1).
@@ -44,6 +49,16 @@ FIELDS = {
 }
 BLOCK = "liveMigrationConfig"
 LARGEST = 2 ** 31 - 1  # the narrower of the integer types that the fields have
+DAY = 86400
+
+# Sets of values for a purpose. Post-copy is off although the vendor's sample for heavy load has it on: a guest is lost
+# with it when a node or the link fails, and 1 GiB pages make each missing page a long stop.
+PRESETS = {
+    "heavy_workload": {
+        "parallel_migrations_per_cluster": 5, "parallel_outbound_migrations_per_node": 1, "bandwidth_per_migration": "0",
+        "completion_timeout_per_gib": 150, "progress_timeout": 150, "allow_post_copy": False,
+    },
+}
 
 
 def release_of(version):
@@ -191,8 +206,11 @@ def problems(given, guest_sizes=()):
             found.append("%s is %s; it takes seconds, from 0 (off) on" % (name, value))
         elif kind in ("limit", "seconds") and value > LARGEST:
             found.append("%s is %s; %d is the largest number it can hold" % (name, value, LARGEST))
+        elif kind == "seconds" and value > DAY:
+            found.append("%s is %s, which is more than a day%s" % (
+                name, value, " for each gigabyte" if name == "completion_timeout_per_gib" else " over a dead link"))
         elif kind == "bandwidth":
-            found += _quantity_problem(name, value, "64Mi or 1Gi (bytes per second; 0: no cap)", 0)
+            found += _bandwidth_problem(name, value)
         elif kind == "name" and not _NETWORK.fullmatch(value):
             found.append(
                 "%s is '%s'; it takes the name of a NetworkAttachmentDefinition, or '' for the pod network"
@@ -212,6 +230,13 @@ def _quantity_problem(name, value, examples, least):
     except ValueError:
         pass
     return ["%s is '%s'; it takes a quantity such as %s" % (name, value, examples)]
+
+
+def _bandwidth_problem(name, value):
+    wrong = _quantity_problem(name, value, "64Mi or 1Gi (bytes per second; 0: no cap)", 0)
+    if not wrong and 0 < parse_bytes(value) < 1 << 20:
+        return ["%s is '%s', which is less than 1 MiB/s, the least that KubeVirt knows; is a unit missing?" % (name, value)]
+    return wrong
 
 
 def contradictions(values, release_has_disruption):
@@ -243,7 +268,49 @@ def contradictions(values, release_has_disruption):
         found.append(
             "completion_timeout_per_gib and progress_timeout are both 0: KubeVirt never ends a migration by itself, "
             "not even over a dead link.")
+    return found + _too_little(values)
+
+
+def _too_little(values):
+    """Numbers with which hardly any migration can succeed."""
+    found = []
+    seconds, stalled = values.get("completion_timeout_per_gib") or 0, values.get("progress_timeout") or 0
+    try:
+        cap = parse_bytes(values.get("bandwidth_per_migration") or "0")
+    except ValueError:
+        cap = 0
+    if cap and seconds and cap * seconds < 10 ** 9:
+        found.append(
+            "bandwidth_per_migration (%s) and completion_timeout_per_gib (%d) exclude each other: within the time for a "
+            "gigabyte the cap lets %s pass. Only guests that are mostly empty could be moved."
+            % (values["bandwidth_per_migration"], seconds, format_bytes(cap * seconds)))
+    elif 0 < seconds < 5:
+        found.append("completion_timeout_per_gib is %d: every guest would need more than %s from the first second on."
+                     % (seconds, format_rate(10 ** 9 // seconds)))
+    if 0 < stalled < 30:
+        found.append("progress_timeout is %d: a short interruption of the link ends a migration." % stalled)
     return found
+
+
+# -- may it be written now -----------------------------------------------------------
+
+
+def upgrading(hyperconverged, kubevirt):
+    """Why nothing should be configured now, as a clause; None when the operators are at rest (facts 10.13).
+
+    The few seconds in which conditions flap after any change are no reason.
+    """
+    status = (hyperconverged or {}).get("status") or {}
+    row = next(iter(_conditions(status, "Progressing")), {})
+    if row.get("status") == "True" and row.get("reason") == "HCOUpgrading":
+        return "HyperConverged is being upgraded%s" % (": %s" % row["message"] if row.get("message") else "")
+    state = (kubevirt or {}).get("status") or {}
+    target, observed = state.get("targetKubeVirtVersion"), state.get("observedKubeVirtVersion")
+    if target and observed and target != observed:
+        return "KubeVirt is being updated from %s to %s" % (observed, target)
+    if _condition(status, "ReconcileComplete") == "False":
+        return "HyperConverged cannot reconcile%s" % _said(status, "ReconcileComplete")
+    return None
 
 
 # -- has it arrived ----------------------------------------------------------------
