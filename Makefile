@@ -25,9 +25,15 @@ REHEARSAL := ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-rehearse: ## a node's maintenance on the embedded cluster [TOPOLOGY=... ARGS='-e ...']
+# A scenario is the test of that letter with all that the operator sees; it ends 0 exactly when its expectations are met.
+rehearse: ## a node's maintenance on the embedded cluster [TOPOLOGY=... ARGS='-e ...'], or one of ten bad nights [SCENARIO=a]
+ifdef SCENARIO
+	@BIGVM_SHOW=1 $(TEST) sh -c 'cd $(TREE) && exec python -m pytest -q -s --no-header --tb=short \
+		tests/playbooks/test_night.py -k "test_$(SCENARIO)_"'
+else
 	@$(REHEARSAL) $(RUN) ansible-playbook bigvm.live_migration.rehearse \
 		$(if $(TOPOLOGY),-e rehearsal_topology='$(TOPOLOGY)') $(ARGS)
+endif
 
 test: ## everything that needs neither root nor long builds
 	@$(SUITE) test

@@ -41,15 +41,15 @@ class Run:
 
 
 class Operator:
-    """Somebody at a shell in a folder of their own."""
+    """Somebody at a shell in a folder of their own. With BIGVM_SHOW=1 all that they see is printed as it comes."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, python=sys.executable):
         self.folder = Path(folder)
+        self.program = Path(python).with_name("ansible-playbook")
 
     def command(self, playbook, *words, **variables):
         """The command line; ``variables`` become extra vars with their types."""
-        program = Path(sys.executable).with_name("ansible-playbook")
-        return [str(program), FQCN + playbook, "-e", json.dumps(variables), *words]
+        return [str(self.program), FQCN + playbook, "-e", json.dumps(variables), *words]
 
     def environment(self, **more):
         """Without connection settings of the machine the tests run on."""
@@ -62,7 +62,14 @@ class Operator:
             self.command(playbook, *words, **variables), cwd=self.folder, env=self.environment(**(env or {})), text=True,
             input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, timeout=300, check=False)
+        self.show(done.stdout)
         return Run(done.returncode, done.stdout, self.folder)
+
+    @staticmethod
+    def show(text):
+        """Print it where somebody wants to see it."""
+        if os.environ.get("BIGVM_SHOW"):
+            print(text, end="" if text.endswith("\n") else "\n", flush=True)
 
     def start(self, playbook, **variables):
         """Start, in a process group of its own; the caller reads and kills."""
@@ -75,3 +82,12 @@ class Operator:
 def operator(tmp_path):
     """Somebody at a shell in an empty folder."""
     return Operator(tmp_path)
+
+
+@pytest.fixture
+def oldest(tmp_path):
+    """The same person with the oldest ansible-core that we promise."""
+    place = os.environ.get("BIGVM_OLDEST")
+    if not place:
+        pytest.skip("BIGVM_OLDEST does not name an environment with the oldest ansible-core (this Python is too new for it)")
+    return Operator(tmp_path, Path(place) / "bin" / "python")

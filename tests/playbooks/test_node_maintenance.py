@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import http.server
-import json
 import os
 import re
 import signal
@@ -17,62 +16,31 @@ import ssl
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import jsonschema
 import pytest
+from steps import (
+    HANA,
+    SCHEMA,
+    TINY,
+    approved,
+    bandwidth,
+    hyperconverged,
+    killed_in_mid_copy,
+    node,
+    nothing_left,
+    paused,
+    vmims,
+    vmis,
+    writes,
+)
 from transcripts import readable
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import path_of
 
 REHEARSAL = "ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal"
-KUBEVIRT = "kubevirt.io/v1"
 GOLDEN = Path(__file__).parent / "golden"
-SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "record.schema.json").read_text())
-WRITES = ("POST", "PUT", "PATCH", "DELETE")
-HANA = {"maintenance_node": "hana-a", "maintenance_timeout": "6h", "maintenance_settings": {"bandwidth_per_migration": "0"}}
-TINY = {"maintenance_node": "node-a"}
-
-
-def writes(cluster):
-    """Requests that could have changed something, dry runs and the clock left out."""
-    return [row for row in cluster.requests() if row["method"] in WRITES and not row["path"].startswith("/bigvm/")
-            and "dryRun" not in str(row.get("query"))]
-
-
-def vmis(cluster):
-    """{name: (uid, node)} of all running VMIs."""
-    items = cluster.api.list(path_of(KUBEVIRT, "virtualmachineinstances")).items
-    return {vmi["metadata"]["name"]: (vmi["metadata"]["uid"], vmi["status"]["nodeName"]) for vmi in items}
-
-
-def vmims(cluster):
-    return cluster.api.list(path_of(KUBEVIRT, "virtualmachineinstancemigrations")).items
-
-
-def node(cluster, name):
-    return cluster.api.get(path_of("v1", "nodes", name=name))
-
-
-def hyperconverged(cluster, version="v1"):
-    return cluster.api.list("/apis/hco.kubevirt.io/%s/hyperconvergeds" % version).items[0]
-
-
-def bandwidth(cluster):
-    return hyperconverged(cluster)["spec"]["virtualization"]["liveMigrationConfig"].get("bandwidthPerMigration")
-
-
-def nothing_left(cluster, name):
-    """No trace of a run on node and HyperConverged."""
-    found = node(cluster, name)
-    assert not found["spec"].get("unschedulable")
-    assert "live-migration.bigvm.io/maintenance" not in (found["metadata"].get("annotations") or {})
-    assert "live-migration.bigvm.io/held-settings" not in (hyperconverged(cluster)["metadata"].get("annotations") or {})
-
-
-def approved(cluster, **variables):
-    return dict({"live_migration_connection": cluster.connection, "maintenance_rehearsal": True}, **variables)
 
 
 # -- the main job ------------------------------------------------------------------
@@ -144,9 +112,7 @@ def test_a_guest_that_dirties_faster_than_its_link_is_cancelled_intact(operator,
     run = operator.run("node_maintenance", **approved(c, **HANA))
     assert run.rc == 2
     assert vmis(c) == before, "everything runs where it ran, the same guests"
-    paused = [cond for vmi in c.api.list(path_of(KUBEVIRT, "virtualmachineinstances")).items
-              for cond in vmi["status"]["conditions"] if cond["type"] == "Paused"]
-    assert paused == []
+    assert paused(c) == []
     assert bandwidth(c) == "64Mi"
     nothing_left(c, "hana-a")
     record = run.records[-1]
@@ -287,40 +253,6 @@ def test_a_rehearsal_names_the_operators_tasks_and_does_not_run_them(operator, c
 
 
 # -- kills -------------------------------------------------------------------------------
-
-
-def left_over(folder):
-    """Command lines of processes that work in a folder, some seconds after their playbook was killed."""
-    for dummy in range(50):
-        found = [path.parent for path in Path("/proc").glob("[0-9]*/cwd") if _works_in(path, folder)]
-        if not found:
-            return []
-        time.sleep(0.1)
-    return [(path / "cmdline").read_text() for path in found]
-
-
-def _works_in(path, folder):
-    try:
-        return path.readlink() == folder
-    except OSError:  # gone meanwhile
-        return False
-
-
-def killed_in_mid_copy(operator, cluster, how, after="Evacuation", **more):
-    """Start a maintenance and kill all of it when the HANA guest is being copied, after that headline."""
-    process = operator.start("node_maintenance", **approved(cluster, maintenance_progress_interval=5, **HANA, **more))
-    reached = False
-    for line in process.stdout:
-        reached = reached or line.startswith(after)
-        if reached and "sap-prod/hana-prod  copy" in line:
-            break
-    process.send_signal(how)
-    process.wait(30)
-    process.stdout.close()
-    assert left_over(operator.folder) == [], "a worker that lives on would act beside the next run"
-    copying = [vmim for vmim in vmims(cluster) if vmim["status"]["phase"] == "Running"]
-    assert len(copying) == 1
-    return copying[0]
 
 
 def test_after_a_kill_another_run_adopts_the_migration_and_finishes(operator, cluster):

@@ -24,13 +24,14 @@ from places import BUILD
 FOREIGN = ("ANSIBLE_CONFIG", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 
 
-def environment(place):
-    """The variables for a command in the environment ``place`` (a venv folder)."""
+def environment(place, oldest=None):
+    """The variables for a command in the environment ``place`` (a venv folder); ``oldest`` is the one beside it."""
     variables = {name: value for name, value in os.environ.items() if name not in FOREIGN}
     variables.update(
         PATH=f"{place / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         ANSIBLE_COLLECTIONS_PATH=str(BUILD),
         BIGVM_VENV=str(place),
+        BIGVM_OLDEST=str(oldest or ""),
     )
     return variables
 
@@ -38,12 +39,13 @@ def environment(place):
 def main(profile, *command):
     """Set up and run."""
     place = venv.ensure(profile)
+    oldest = venv.ensure("oldest") if profile == "test" else None
     collections = deps.ensure(place)
     built = tree.sync(collections)
     if not command:
         print(f"venv        {place}\ncollections {collections}\ntree        {built}")
         return
-    variables = environment(place)
+    variables = environment(place, oldest)
     os.environ["PATH"] = variables["PATH"]  # execvpe looks the program up in our own PATH
     os.execvpe(command[0], command, variables)
 

@@ -5,8 +5,10 @@
 
 """The virtual environments, kept in the cache by the hash of what is pinned and of the Python underneath.
 
-Two profiles: ``test`` is the whole lock; ``run`` is the part of it that a
-rehearsal needs, so that a newcomer's first ``make rehearse`` waits less.
+Three profiles: ``test`` is the whole lock; ``run`` is the part of it that a
+rehearsal needs, so that a newcomer's first ``make rehearse`` waits less; ``oldest``
+has the oldest ansible-core and kubernetes that galaxy and meta promise, for the
+playbooks that tests run on both.
 """
 
 from __future__ import annotations
@@ -19,7 +21,9 @@ from places import CACHE, ROOT, key, lock
 
 LOCK = ROOT / "tests" / "requirements.txt"
 RUN = (ROOT / "requirements.txt", ROOT / "requirements-rehearsal.txt")
+OLD = ROOT / "tests" / "requirements-oldest.txt"
 OLDEST, NEWEST = (3, 11), (3, 13)  # what the pinned ansible-core runs on
+OLD_NEWEST = (3, 12)  # what the oldest one runs on
 PROBE = "import sys; print(*sys.version_info[:2], sys.base_prefix)"
 
 
@@ -49,11 +53,20 @@ def base_python():
 def ensure(profile):
     """The environment's folder, made when it is not there.
 
-    :param profile: ``test`` or ``run``; a ready ``test`` environment serves ``run`` too.
+    :param profile: ``test``, ``run`` or ``oldest``; a ready ``test`` environment serves ``run`` too.
+    :returns: None for ``oldest`` where this Python is too new for it.
     """
     python, identity = base_python()
+    if profile == "oldest":
+        if tuple(map(int, identity.split()[0].split("."))) > OLD_NEWEST:
+            return None
+        return _made(CACHE / f"venv-oldest-{key(OLD, *RUN, identity)}", python)
     test = CACHE / f"venv-test-{key(LOCK, identity)}"
     place = test if profile == "test" or ready(test) else CACHE / f"venv-run-{key(LOCK, *RUN, identity)}"
+    return _made(place, python)
+
+
+def _made(place, python):
     if ready(place):
         return place
     with lock("venv"):
@@ -79,6 +92,8 @@ def make(place, python):
     pip = [str(place / "bin" / "python"), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     if place.name.startswith("venv-test"):
         what = ["--no-deps", "-r", str(LOCK)]
+    elif place.name.startswith("venv-oldest"):
+        what = [word for path in (OLD, *RUN) for word in ("-r", str(path))]
     else:
         what = ["ansible-core", "-c", str(LOCK)] + [word for path in RUN for word in ("-r", str(path))]
     subprocess.run(pip + what, check=True, stdout=sys.stderr)

@@ -22,6 +22,8 @@ SECRET = "s3cret-value"
 class Action:
     """As much of an action plugin as is used."""
 
+    shows_progress = True
+
     def __init__(self, args=None, async_val=0, transport="local", become=None, no_log=False, environment=None, check_mode=False):
         self._task = SimpleNamespace(args=args or {}, async_val=async_val, action="bigvm.live_migration.x", no_log=no_log,
                                      check_mode=check_mode, diff=False)
@@ -53,7 +55,7 @@ def here(monkeypatch):
     """Without a cluster."""
     from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import runner
 
-    monkeypatch.setattr(runner, "connect", lambda module: SimpleNamespace(clock=None))
+    monkeypatch.setattr(runner, "connect", lambda module, say: SimpleNamespace(clock=None))
 
 
 def module_of(execute):
