@@ -19,6 +19,12 @@ description:
     instance as before. A VM that came up anew is V(VM RESTARTED), a failure.
   - A migration that is under way already is followed instead of started twice, if it leads to the desired place.
     When the task is killed, the migrations go on; the same task run again takes them up.
+  - What KubeVirt fixes at handoff (policy, settings, target node, address) is compared with what was planned. A migration
+    that differs is cancelled at once, when next to nothing has been copied.
+  - A critical guest (256 GiB and more, 1 GiB pages, the label C(live-migration.bigvm.io/critical=true) on its VMI, or named
+    in O(critical)) is not moved where post-copy or a pause may happen to it, unless that is acknowledged.
+  - VMs of one namespace whose VMIs carry the label C(live-migration.bigvm.io/keep-apart) with the same value never move at
+    once, whoever moves the other one, and never to the node of another.
   - Names the cause of a failure, and what helps. The other VMs that are under way finish, no more are started, and the
     task fails with the results of all.
   - Run on the control node (localhost) without C(async) and without delegation to another host, it shows how far each
@@ -43,8 +49,9 @@ options:
     type: str
   vms:
     description:
-      - The VMs, each with C(name), C(namespace) and, if it differs from O(target_node), C(target_node). Other keys are
-        ignored, so that the entries of M(bigvm.live_migration.evacuation_plan_info) can be given as they are.
+      - The VMs, each with C(name), C(namespace) and, if it differs from O(target_node), C(target_node). C(expect) is an
+        entry as in O(expected) for this VM. A C(uid) that the VM no longer has is warned about. Other keys are ignored, so
+        that the entries of M(bigvm.live_migration.evacuation_plan_info) can be given as they are.
       - They are started in this order. An empty list is nothing to do.
     type: list
     elements: dict
@@ -82,8 +89,13 @@ options:
   deadline:
     description:
       - When everything must have ended, as RFC 3339 with offset, such as V(2026-11-22T04:30:00+01:00). Nothing is started
-        later.
+        later, and nothing whose O(timeout) would pass it.
       - Holds beside O(timeout); what comes first counts.
+    type: str
+  reserve:
+    description:
+      - How long before the O(deadline) everything must have ended, as a duration; for what is to follow. Without a
+        deadline it means nothing.
     type: str
   on_timeout:
     description:
@@ -93,6 +105,62 @@ options:
     type: str
     choices: [abort, leave]
     default: abort
+  expected:
+    description:
+      - What the migrations must run with, as M(bigvm.live_migration.migration_policy) returns it (RV(ignore:vms)), entries with
+        C(namespace), C(name), C(policy) (none for no policy) and C(configuration), fields as in
+        C(status.migrationState.migrationConfiguration) of a VMI. What an entry leaves out is not compared. Entries of other
+        VMs are ignored.
+      - Compared with what is in force before anything is created, and with what KubeVirt has fixed at handoff.
+      - By default what is in force when the task begins.
+    type: list
+    elements: dict
+  acknowledge:
+    description:
+      - Dangers that are taken for critical guests. V(post_copy), the guest goes on at the target before its memory is there
+        and is lost if a node or the link fails then. V(disruption), the guest is paused until the rest is copied, which a
+        cluster manager in it takes for its death; needs O(max_pause).
+      - A guest that KubeVirt pauses without V(disruption) being acknowledged is cancelled at once, critical or not. It goes
+        on where it was.
+    type: list
+    elements: str
+    choices: [post_copy, disruption]
+    default: []
+  max_pause:
+    description: How long KubeVirt may pause a guest to end its copy. After that the migration is cancelled.
+    type: str
+  critical:
+    description: VMs that are critical beside those that are by themselves, as C(namespace/name) or C(name).
+    type: list
+    elements: str
+    default: []
+  stop_file:
+    description:
+      - When this file exists, nothing more is started. What is under way is followed to its end, the other VMs are
+        V(not_started), and the task fails. The file is looked for where the task runs.
+    type: path
+  lease:
+    description:
+      - The node whose lease O(run) holds (M(bigvm.live_migration.node_hold)). It is renewed while this works; when another run
+        has taken it, nothing more is started.
+      - The annotation C(live-migration.bigvm.io/stop) on this node, with any value, does the same as O(stop_file).
+    type: str
+  guard:
+    description:
+      - Others who are looked for again before a VM is started, at most once a minute, as
+        M(bigvm.live_migration.maintenance_interlocks) does it. For migrations and evacuations of others it waits, up to
+        O(queue_timeout); everything else that blocks stops it, what is under way is followed to its end.
+    type: dict
+    suboptions:
+      node:
+        description: The node that is being emptied.
+        type: str
+        required: true
+      accept:
+        description: Codes that do not block.
+        type: list
+        elements: str
+        default: []
   progress_interval:
     description: Seconds between two lines about each VM. V(0) shows none.
     type: int
@@ -122,11 +190,15 @@ options:
       - Id of the run, kept as label C(live-migration.bigvm.io/run) on what is created.
     type: str
 extends_documentation_fragment:
+  - bigvm.live_migration.assumed_settings
   - kubernetes.core.k8s_auth_options
 attributes:
   check_mode:
     support: full
-    description: VMIMs are created as a dry run on the server, with KubeVirt's own admission; says what would happen.
+    description:
+      - VMIMs are created as a dry run on the server, with KubeVirt's own admission; says what would happen.
+      - O(settings) are then judged as held by M(bigvm.live_migration.migration_policy), before every other policy. Without
+        check mode they are ignored; what counts is what is in force.
   diff_mode:
     support: none
     description: What changes is where VMs run, which the result tells.
@@ -137,9 +209,13 @@ requirements:
   - python >= 3.9
   - kubernetes >= 24.2.0
 notes:
-  - Needs to list and watch C(virtualmachineinstances) and C(virtualmachineinstancemigrations), to list C(kubevirts) and
-    C(nodes), and to create and delete C(virtualmachineinstancemigrations), which from KubeVirt 1.5 on only the ClusterRole
-    C(kubevirt.io:migrate) grants. Reading C(pods), C(pods/log) and C(events) makes causes and progress better.
+  - Needs to list and watch C(virtualmachineinstances) and C(virtualmachineinstancemigrations), to list C(kubevirts),
+    C(migrationpolicies) and C(nodes), and to create and delete C(virtualmachineinstancemigrations), which from KubeVirt
+    1.5 on only the ClusterRole C(kubevirt.io:migrate) grants. Reading C(pods), C(pods/log) and C(events) makes causes and
+    progress better.
+  - Without C(migrationpolicies) the settings cannot be compared at handoff, without the C(pods) of KubeVirt's namespace
+    the migration network cannot; a warning says so. O(lease) needs to get C(nodes), and to get and patch C(leases) in
+    KubeVirt's namespace; O(guard) what M(bigvm.live_migration.maintenance_interlocks) reads.
   - While it waits it makes no more than one request a minute. The log of a launcher is therefore opened only for a copy
     that lasts, the biggest guest first, one every three minutes; the lines of the others tell phase and time.
   - Percent means time. It is an estimate from what was copied and what the guest changed meanwhile.
@@ -167,6 +243,18 @@ EXAMPLES = r"""
     max_parallel: 2
     deadline: "2030-11-22T04:30:00+01:00"
   register: moved
+
+- name: Move a wave with the settings that were held for it, and keep three hours for the way back
+  bigvm.live_migration.migrate_vmi:
+    vms: "{{ plan.waves[0].vms }}"
+    away_from: [hana-a]
+    expected: "{{ held.vms }}"
+    run: maintenance-42
+    lease: hana-a
+    timeout: 2h
+    deadline: "2030-11-22T04:30:00+01:00"
+    reserve: 3h
+    stop_file: /tmp/stop-after-this-one
 
 - name: Cancel what is under way for a VM
   bigvm.live_migration.migrate_vmi:
@@ -199,6 +287,9 @@ migrations:
     memory_bytes:
       description: Memory of the guest, bytes.
       type: int
+    critical:
+      description: Whether it counts as a critical guest.
+      type: bool
     outcome:
       description:
         - V(moved), V(already_there), V(aborted) (cancelled, the VM is where it was), V(failed), V(restarted),
@@ -241,8 +332,20 @@ migrations:
       description: V(PreCopy), V(PostCopy) or V(Paused), as KubeVirt reports it.
       type: str
       sample: PreCopy
+    paused_seconds:
+      description: How long KubeVirt had paused the guest, as far as that was seen.
+      type: int
+      sample: 0
+    policy:
+      description: The MigrationPolicy it ran with; none for none, or before handoff.
+      type: str
+    target_address:
+      description: Where the target listened.
+      type: str
     cause:
-      description: Why it did not end as asked, as C({code, message, remedy}).
+      description:
+        - Why it did not end as asked, as C({code, message, remedy}). V(not_as_planned), V(wrong_target), V(wrong_network)
+          and V(dangerous) come from the comparison at handoff.
       type: dict
       sample:
         code: not_converging
@@ -254,7 +357,9 @@ migrations:
 """
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import migrations
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.options import settings_options
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import run_module
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import critical
 
 SPEC = {
     "state": {"type": "str", "choices": ["migrated", "aborted", "followed"], "default": "migrated"},
@@ -268,6 +373,16 @@ SPEC = {
     "queue_timeout": {"type": "str", "default": "1800s"},
     "timeout": {"type": "str"},
     "deadline": {"type": "str"},
+    "reserve": {"type": "str"},
+    "expected": {"type": "list", "elements": "dict"},
+    "acknowledge": {"type": "list", "elements": "str", "choices": list(critical.DANGERS), "default": []},
+    "max_pause": {"type": "str"},
+    "critical": {"type": "list", "elements": "str", "default": []},
+    "stop_file": {"type": "path"},
+    "lease": {"type": "str"},
+    "guard": {"type": "dict", "options": {
+        "node": {"type": "str", "required": True}, "accept": {"type": "list", "elements": "str", "default": []}}},
+    "settings": {"type": "dict", "options": settings_options()},
     "on_timeout": {"type": "str", "choices": ["abort", "leave"], "default": "abort"},
     "progress_interval": {"type": "int", "default": 60},
     "prometheus": {
@@ -283,7 +398,7 @@ SPEC = {
 }
 CONSTRAINTS = {
     "mutually_exclusive": [("name", "vms"), ("target_node", "target_node_selector")],
-    "required_by": {"name": ("namespace",)},
+    "required_by": {"name": ("namespace",), "lease": ("run",)},
     "required_if": [("state", "migrated", ("name", "vms"), True), ("state", "aborted", ("name", "vms"), True)],
 }
 

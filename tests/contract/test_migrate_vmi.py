@@ -12,111 +12,31 @@ import re
 import threading
 
 import pytest
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from migrate_steps import (
+    VM1,
+    VM2,
+    create_vmim,
+    created,
+    node_of,
+    run,
+    sabotage,
+    settings,
+    slow,
+    vmi_path,
+    vmims,
+    wait_for_phase,
+)
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import migrations, survey, telemetry, watch
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import (
+    following,
+    survey,
+    telemetry,
+    watch,
+)
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import path_of
-from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import Task
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common import errors
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock import from_timestamp, to_timestamp
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import migration
-from ansible_collections.bigvm.live_migration.plugins.modules import migrate_vmi
-
-GV = "kubevirt.io/v1"
-FAIL = "rehearsal.bigvm.io/fail"
-VM1 = {"name": "vm-1", "namespace": "default"}
-VM2 = {"name": "vm-2", "namespace": "default"}
-
-
-class Outcome:
-    """What one run of the module came to."""
-
-    def __init__(self, result, message, lines, warnings):
-        self.result, self.message, self.lines, self.warnings = result, message, lines, warnings
-        self.rows = {row["name"]: row for row in result.get("migrations") or []}
-
-    @property
-    def failed(self):
-        return self.message is not None
-
-    def outcomes(self):
-        return {name: row["outcome"] for name, row in self.rows.items()}
-
-
-def validated(**given):
-    checked = ArgumentSpecValidator(migrate_vmi.SPEC, **migrate_vmi.CONSTRAINTS).validate(given)
-    assert not checked.error_messages, checked.error_messages
-    return checked.validated_parameters
-
-
-def run(cluster, api=None, check_mode=False, say=None, **given):
-    """Run the module's function; a failure is an outcome too."""
-    api = api or cluster.client(dry_run=check_mode)
-    lines, warnings = [], []
-
-    def heard(text):
-        lines.append(text)
-        if say:
-            say(text)
-
-    task = Task(validated(**given), api, check_mode, heard, warnings.append)
-    try:
-        return Outcome(migrate_vmi.execute(task), None, lines, warnings)
-    except errors.LiveMigrationError as exc:
-        return Outcome(exc.details, str(exc), lines, warnings)
-
-
-def vmi_path(name, namespace="default"):
-    return path_of(GV, "virtualmachineinstances", namespace, name)
-
-
-def vmims(cluster, namespace="default"):
-    return cluster.api.list(path_of(GV, "virtualmachineinstancemigrations", namespace)).items
-
-
-def create_vmim(cluster, name, ours=False, selector=None, run_id=None):
-    body = migration.body("default", name, selector, run_id)
-    if not ours:
-        body["metadata"] = {"generateName": "somebody-", "namespace": "default"}
-    return cluster.api.create(path_of(GV, "virtualmachineinstancemigrations", "default"), body)
-
-
-def node_of(cluster, name, namespace="default"):
-    return cluster.api.get(vmi_path(name, namespace))["status"]["nodeName"]
-
-
-def sabotage(cluster, name, how, **knobs):
-    marks = {FAIL: how} if how else {}
-    marks.update({"rehearsal.bigvm.io/" + knob.replace("_", "-"): value for knob, value in knobs.items()})
-    cluster.api.patch(vmi_path(name), {"metadata": {"annotations": marks}})
-
-
-def created(cluster):
-    """Paths of real (not dry run) creations of VMIMs."""
-    return [row for row in cluster.requests("POST", "virtualmachineinstancemigrations") if "dryRun" not in row["query"]]
-
-
-def slow(c, name, link):
-    """That many bits a second out of a node."""
-    c.api.patch("/api/v1/nodes/%s" % name, {"metadata": {"annotations": {"rehearsal.bigvm.io/link": link}}})
-
-
-def settings(c, **fields):
-    """Change the cluster's live migration settings, and wait until they are in force."""
-    hco = c.api.list("/apis/hco.kubevirt.io/v1beta1/hyperconvergeds").items[0]["metadata"]
-    c.api.patch(path_of("hco.kubevirt.io/v1beta1", "hyperconvergeds", hco["namespace"], hco["name"]),
-                {"spec": {"liveMigrationConfig": fields}})
-    c.wait(60)
-
-
-def wait_for_phase(cluster, vmim, phase):
-    path = path_of(GV, "virtualmachineinstancemigrations", "default", vmim["metadata"]["name"])
-    for _turn in range(600):
-        if migration.phase(cluster.api.get(path)) == phase:
-            return
-        cluster.wait(0.5)
-    raise AssertionError("never %s" % phase)
-
 
 # -- the desired place -----------------------------------------------------------------------
 
@@ -265,7 +185,7 @@ def test_a_target_that_takes_nothing(cluster, how):
 
 def test_a_stopped_vm(cluster):
     c = cluster(topology="tiny")
-    c.api.patch(path_of(GV, "virtualmachines", "default", "vm-1"), {"spec": {"runStrategy": "Halted"}})
+    c.api.patch(path_of("kubevirt.io/v1", "virtualmachines", "default", "vm-1"), {"spec": {"runStrategy": "Halted"}})
     c.wait(120)
     done = run(c, away_from=["node-a"], **VM1)
     assert "it is not running (Stopped)" in done.message
@@ -574,7 +494,7 @@ def test_cancelled_by_somebody_else(cluster):
 
     def interfere(line):
         if "copy" in line and not vmims(c)[0]["metadata"].get("deletionTimestamp"):
-            c.api.delete(path_of(GV, "virtualmachineinstancemigrations", "default", vmims(c)[0]["metadata"]["name"]))
+            c.api.delete(path_of("kubevirt.io/v1", "virtualmachineinstancemigrations", "default", vmims(c)[0]["metadata"]["name"]))
 
     done = run(c, say=interfere, target_node="node-b", progress_interval=10, **VM1)
     assert done.outcomes() == {"vm-1": "failed"} and done.rows["vm-1"]["cause"]["code"] == "cancelled"
@@ -598,7 +518,7 @@ def test_a_target_where_it_should_not_be_is_cancelled_before_the_copy(cluster):
     slow(c, "node-a", "500M")
     done = run(c, away_from=["node-a", "node-b"], **VM1)
     row = done.rows["vm-1"]
-    assert row["outcome"] == "failed" and row["cause"]["code"] == "wrong_target"
+    assert row["outcome"] == "aborted" and row["cause"]["code"] == "wrong_target"
     assert row["node"] == "node-a" and "It runs on node-a as before" in done.message
 
 
@@ -683,20 +603,24 @@ def test_an_expired_token_is_read_anew(cluster):
     assert len(tokens) == 2 and done.outcomes() == {"vm-1": "moved"}, done.message
 
 
-def test_an_answer_to_the_creation_that_got_lost_makes_no_second_one(cluster):
+@pytest.mark.parametrize("arrived", [True, False])
+def test_an_answer_to_the_creation_that_got_lost_makes_no_second_one(cluster, arrived):
     c = cluster(topology="tiny")
     api = c.client()
-    real = api.create
+    real, lost = api._send, []
 
-    def lossy(path, body, **query):
-        made = real(path, body, **query)
-        if not query:
-            raise errors.Unreachable("the answer got lost")
-        return made
+    def lossy(method, path, query=None, *rest, **more):
+        ours = method == "POST" and path.endswith("/virtualmachineinstancemigrations") and not (query or {}).get("dryRun")
+        if not ours or lost:
+            return real(method, path, query, *rest, **more)
+        lost.append(path)
+        if arrived:
+            real(method, path, query, *rest, **more)
+        raise errors.Unreachable("the answer got lost", reason="Unreachable")
 
-    api.create = lossy
+    api._send = lossy
     done = run(c, api=api, target_node="node-b", **VM1)
-    assert done.outcomes() == {"vm-1": "moved"}
+    assert lost and done.outcomes() == {"vm-1": "moved"}, done.message
     assert len(vmims(c)) == 1
 
 
@@ -733,7 +657,8 @@ def test_without_the_right_to_read_logs_phase_and_time_and_it_says_so_once(clust
     c = cluster(topology="queue")
     slow(c, "node-a", "1G")
     rules = [{"verbs": ["*"], "resources": ["nodes", "kubevirts.kubevirt.io", "virtualmachineinstances.kubevirt.io",
-                                            "virtualmachineinstancemigrations.kubevirt.io"], "namespaces": []}]
+                                            "virtualmachineinstancemigrations.kubevirt.io",
+                                            "migrationpolicies.migrations.kubevirt.io"], "namespaces": []}]
     vms = [{"name": name, "namespace": "default"} for name in ("vm-01", "vm-02")]
     done = run(c, api=c.client(api_key=c.token(rules)), vms=vms, away_from=["node-a"])
     assert len(done.warnings) == 1 and "Not allowed to read" in done.warnings[0]
@@ -786,7 +711,7 @@ def test_nothing_of_it_keeps_running(cluster):
 
 def test_a_cancel_that_does_not_end_is_told(cluster, monkeypatch):
     c = cluster(topology="tiny")
-    monkeypatch.setattr(migrations, "CANCEL_PATIENCE", 120)
+    monkeypatch.setattr(following, "CANCEL_PATIENCE", 120)
     sabotage(c, "vm-1", "target-stuck")
     wait_for_phase(c, create_vmim(c, "vm-1"), "PreparingTarget")
     done = run(c, state="aborted", **VM1)

@@ -26,8 +26,8 @@ SERVER_TIMEOUT = 290
 # due, therefore mean a connection that is only open at this end. The socket's read timeout is the same, for the case
 # that nobody asks us meanwhile.
 SILENCE = 120
-# So long an API server may be away (a control plane that is rolled, for example) before we give up following.
-PATIENCE = 600
+# So long an API server may be away (a control plane that is rolled takes ten minutes) before we give up following.
+PATIENCE = 900
 LONGEST_PAUSE = 30
 
 PASSING = (errors.Overloaded, errors.Unreachable, errors.Unauthorized)  # a credential may be renewed any moment
@@ -115,9 +115,9 @@ class Watch:
         self._again_at = None  # when to connect again; None while connected
         self._renewed = False  # whether the credentials were read anew since the last line
 
-    def list(self):
+    def list(self, **patience):
         """Read all objects anew."""
-        listing = self._api.list(self._path, **self._query)
+        listing = self._api.list(self._path, **dict(self._query, **patience))
         self.objects = {key(item): item for item in listing.items}
         self._version = listing.resource_version
 
@@ -181,7 +181,7 @@ class Watch:
             return
         try:
             if self._version is None:
-                self.list()
+                self.list(patience=0)  # this loop has its own
             self.open()
         except PASSING as exc:
             self._lost(exc, now)

@@ -13,6 +13,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.migrat
     condition,
     migration_state,
     transitions,
+    vmi_key,
 )
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import (
     format_bytes,
@@ -213,6 +214,12 @@ def _epoch(stamp):
 # -- by our own watch ---------------------------------------------------------------------
 
 
+def changed_before():
+    """The VMI is gone or another one, and no migration of ours had begun."""
+    return cause_of("vm_changed", "it was stopped or restarted before its migration began",
+                    "Look why; the run that was planned for it is no longer right. Plan again.")
+
+
 def not_here():
     """The VMI is another one than before."""
     return cause_of(
@@ -230,6 +237,53 @@ def stopped(detail):
 def wrong_target(detail):
     """The target is known now, and is not where the VM should be."""
     return cause_of("wrong_target", detail, "Cordon the nodes that shall not receive VMs, or give target_node.")
+
+
+def not_as_planned(differences, when="at handoff"):
+    """What it runs with, or would run with, is not what was planned (clauses of :func:`.handoff.differences`)."""
+    return cause_of(
+        "not_as_planned", "%s not all is as planned: %s" % (when, "; ".join(differences)),
+        "Find out who changed policies, labels or settings meanwhile (migration_policy state=read tells which policy "
+        "applies and why), put it right, and run again.")
+
+
+def wrong_network(detail):
+    """The target listens where it should not."""
+    return cause_of(
+        "wrong_network", detail,
+        "Look at the pod virt-handler on that node and its attachment to the migration network; a restart of the pod "
+        "attaches it anew. Then run again.")
+
+
+DANGER_WORDS = {
+    "post_copy": "post-copy is in force for it, and it is a critical guest: it would be lost if a node or the link "
+                 "failed while its memory is fetched",
+    "disruption": "KubeVirt may pause it until the rest is copied, and it is a critical guest: a cluster manager would "
+                  "take it for dead",
+}
+
+
+def dangerous(dangers):
+    """A critical guest would meet post-copy or a pause that nobody acknowledged."""
+    return cause_of(
+        "dangerous", "; ".join(DANGER_WORDS[danger] for danger in dangers),
+        "Hold allow_post_copy and allow_workload_disruption at false for it (migration_policy), or take the risk by "
+        "name: acknowledge: [%s]%s." % (", ".join(dangers), " with max_pause" if "disruption" in dangers else ""))
+
+
+def paused_unasked():
+    """KubeVirt paused the guest, and nobody had allowed that."""
+    return cause_of(
+        "paused", "its time was over and KubeVirt paused it to finish the copy, which was not acknowledged",
+        "Use a quieter hour, a faster migration network or a larger completionTimeoutPerGiB; or allow a pause by name: "
+        "acknowledge: [disruption] with max_pause.")
+
+
+def paused_too_long(seconds):
+    """The pause that was allowed is over."""
+    return cause_of(
+        "paused_too_long", "KubeVirt had paused it, and its max_pause of %s was over" % format_duration(seconds),
+        "Use a quieter hour or a faster migration network.")
 
 
 def unverified(node):
@@ -265,6 +319,17 @@ def no_slot(limits, seconds, holders):
         "Wait for those migrations or find out who starts them, or raise the limits.")
 
 
+def partner_moving(vmim, seconds):
+    """The other side of a pair is being migrated, by whomever.
+
+    :param vmim: its VMIM.
+    """
+    return cause_of(
+        "partner_moving", "its partner %s/%s was being migrated (%s) for %s, and the two never move at once" % (
+            vmi_key(vmim) + ((vmim.get("metadata") or {}).get("name"), format_duration(seconds))),
+        "Wait for the end of that migration, then run again, or raise queue_timeout.")
+
+
 def queued_too_long(vmim, seconds):
     """Created, and not begun by KubeVirt."""
     held = "; ".join(row.get("message") or row.get("type") for row in (vmim.get("status") or {}).get("conditions") or []
@@ -292,6 +357,39 @@ def after_failure(who):
                     "Clear up what happened to that VM, then run again.")
 
 
+# -- why no more are started ------------------------------------------------------------------
+
+
 def too_late():
-    """Not started, because the deadline came."""
+    """The deadline, less what is kept free before it, has come."""
     return cause_of("deadline", "the deadline came before it could start", "Give it a later window.")
+
+
+def no_time(timeout, left):
+    """A copy that lasts as long as it may would pass the deadline.
+
+    :param timeout: seconds a copy may take.
+    :param left: seconds until the deadline, less what is kept free before it.
+    """
+    return cause_of(
+        "no_time", "its copy may take %s, and %s are left before the deadline and what is kept free before it"
+        % (format_duration(timeout), format_duration(max(0, left))),
+        "Give it a later window or a smaller timeout.")
+
+
+def stopped_as_asked(who, undo):
+    """Somebody asked for a soft stop.
+
+    :param who: by what, such as ``file /tmp/stop``.
+    """
+    return cause_of("stopped_as_asked", "stopped as asked (%s)" % who, "%s and run again to go on." % undo)
+
+
+def lease_lost(said, remedy):
+    """Another run has the node now."""
+    return cause_of("lease_lost", said.rstrip("."), remedy)
+
+
+def disturbed(message, remedy):
+    """Somebody else is at work now (:mod:`.interlocks`)."""
+    return cause_of("disturbed", message.rstrip("."), remedy)

@@ -181,7 +181,7 @@ def fits(vmim, state, place, nodes):
 def handoff_problem(state, place, nodes):
     """Why a migration must not go on now that its target is known (handoff), as a clause; None when it may.
 
-    The place for everything that is compared with the plan at that moment.
+    What else is compared at that moment is in :mod:`.handoff`.
     """
     target = state.get("targetNode")
     labels = ((nodes.get(target) or {}).get("metadata") or {}).get("labels") or {}
@@ -193,21 +193,28 @@ def handoff_problem(state, place, nodes):
 # -- slots -------------------------------------------------------------------------
 
 
-def free_slots(vmims, vmis, limits, node, own_pending=()):
+def free_slots(vmims, vmis, limits, node, own_pending=(), sources=None):
     """How many more migrations may start now out of ``node``, by KubeVirt's two limits (facts 2.1-2.3).
 
     :param vmis: ``{(namespace, name): vmi}``, as far as known.
     :param limits: ``(per cluster, outbound per node)``.
     :param own_pending: uids of VMIMs of ours that wait for their slot already.
+    :param sources: ``{uid of a VMIM: its source node}``, for those whose VMI is not in ``vmis``.
     """
     holding = [vmim for vmim in vmims
                if phase(vmim) in HOLDS_SLOT or (uid(vmim) in own_pending and phase(vmim) in QUEUED)]
     outbound = 0
     for vmim in holding:
         vmi = vmis.get(vmi_key(vmim)) or {}
-        source = migration_state(vmi, uid(vmim)).get("sourceNode") or node_of(vmi)
+        source = migration_state(vmi, uid(vmim)).get("sourceNode") or node_of(vmi) or (sources or {}).get(uid(vmim))
         outbound += source == node
     return max(0, min(limits[0] - len(holding), limits[1] - outbound))
+
+
+def unseen(vmims, vmis, known):
+    """The VMIMs that hold a slot and whose source is unknown: neither the VMI in ``vmis`` nor the uid in ``known``."""
+    return [vmim for vmim in vmims
+            if phase(vmim) in HOLDS_SLOT and vmi_key(vmim) not in vmis and uid(vmim) not in known]
 
 
 def holders(vmims):

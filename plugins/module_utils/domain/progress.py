@@ -216,6 +216,7 @@ def line(name, stage, seconds, progress=None):
 
 ENDS = {
     "aborted": "cancelled",
+    "already_there": "was moved by somebody else",
     "failed": "FAILED",
     "restarted": "VM RESTARTED",
     "left": "left to itself",
@@ -229,6 +230,24 @@ def end_line(name, outcome, node, seconds):
     if seconds is not None:
         rest += " %s %s" % ("in" if outcome == "moved" else "after", coarse(seconds))
     return ("%s  %s" % (shortened(name, max(12, WIDTH - 2 - len(rest))), rest))[:WIDTH]
+
+
+ALARMS = {
+    "PostCopy": "IN POST-COPY: lost if a node or the link fails",
+    "Paused": "GUEST PAUSED by KubeVirt to end the copy",
+    "cancelled pause": "GUEST PAUSED by KubeVirt: cancelling",
+}
+
+
+def alarm_line(name, what):
+    """One line about what must not go unseen (a key of :data:`ALARMS`)."""
+    rest = ALARMS[what]
+    return ("%s  %s" % (shortened(name, max(12, WIDTH - 2 - len(rest))), rest))[:WIDTH]
+
+
+def waiting_line(why):
+    """One line about what a start waits for."""
+    return shortened("waiting: %s" % why, WIDTH)
 
 
 def coarse(seconds):
