@@ -13,11 +13,13 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import argument_spec, outcome
 from ansible_collections.bigvm.live_migration.plugins.modules import (
+    access_check_info,
     evacuation_plan_info,
     hco_live_migration_config,
     maintenance_record,
     migrate_vmi,
     migration_policy,
+    node_drain,
     node_hold,
     vm_migratable_facts,
 )
@@ -28,14 +30,18 @@ TASKS = {
     "hco_live_migration_config": (hco_live_migration_config, {"progress_timeout": 300}),
     "migrate_vmi": (migrate_vmi, {"name": "vm-1", "namespace": "default", "target_node": "node-b"}),
     "migration_policy": (migration_policy, {"name": "p", "vmi_selector": {"app": "db"}, "completion_timeout_per_gib": 300}),
+    "node_drain": (node_drain, {"node": "node-a"}),
     "node_hold": (node_hold, {"name": "node-a", "run": "run-1"}),
     "vm_migratable_facts": (vm_migratable_facts, {}),
 }
 
+# Lacking rights is no failure of the module that looks for lacking rights.
+NEVER_FORBIDDEN = {"access_check_info": (access_check_info, {})}
+
 
 def run(name, connection, **more):
     """``(failed, result)`` of a module, its options validated as Ansible does it."""
-    module, options = TASKS[name]
+    module, options = dict(TASKS, **NEVER_FORBIDDEN)[name]
     spec = argument_spec(**module.SPEC)
     validated = ArgumentSpecValidator(spec, **getattr(module, "CONSTRAINTS", {})).validate(dict(connection, **options, **more))
     assert validated.error_messages == []
@@ -57,14 +63,14 @@ def tiny(shared):
     return shared(topology="tiny")
 
 
-@pytest.mark.parametrize("name", sorted(TASKS))
+@pytest.mark.parametrize("name", sorted(dict(TASKS, **NEVER_FORBIDDEN)))
 def test_an_api_that_does_not_answer(name):
     failed, result = run(name, {"host": "https://127.0.0.1:9", "api_key": "token"})
     assert failed
     one_sentence_for_people(result, "https://127.0.0.1:9 does not answer", "Connection refused", "Check the host name")
 
 
-@pytest.mark.parametrize("name", sorted(TASKS))
+@pytest.mark.parametrize("name", sorted(dict(TASKS, **NEVER_FORBIDDEN)))
 def test_a_certificate_of_somebody_else(name, tiny, tmp_path):
     trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
     before = len(tiny.requests())
@@ -74,7 +80,7 @@ def test_a_certificate_of_somebody_else(name, tiny, tmp_path):
     assert len(tiny.requests()) == before, "nothing was sent to it"
 
 
-@pytest.mark.parametrize("name", sorted(TASKS))
+@pytest.mark.parametrize("name", sorted(dict(TASKS, **NEVER_FORBIDDEN)))
 def test_a_token_that_is_not_accepted(name, tiny):
     failed, result = run(name, dict(tiny.connection, api_key="expired-token"))
     assert failed
@@ -88,6 +94,11 @@ def test_a_token_without_rights(name, tiny):
     assert failed
     one_sentence_for_people(result, "Not allowed to read", "role")
     assert wrote(tiny) == []
+
+
+def test_who_may_do_nothing_is_told_what_is_missing(tiny):
+    failed, result = run("access_check_info", dict(tiny.connection, api_key=tiny.token([])))
+    assert not failed and {row["feature"] for row in result["missing"]} >= {"plan", "migrate", "hold", "restore"}
 
 
 @pytest.mark.parametrize("name, words", [

@@ -21,6 +21,8 @@ from urllib.parse import quote, urlencode
 
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import patience as patiently
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.patience import PATIENCE
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.rehearsal_clock import (
     CLOCK_PATH,
     RehearsalClock,
@@ -38,6 +40,7 @@ except ImportError:  # reported by AnsibleK8SModule with the library's name
 
 REHEARSAL_VARIABLE = "BIGVM_REHEARSAL"
 REHEARSAL_MARK = "+bigvm.rehearsal"
+REHEARSAL_PATHS = "/bigvm/"
 PAGE = 500
 
 CONTENT_TYPES = {
@@ -62,15 +65,18 @@ class Api:
         called again after a 401, so that a rotated token file is read anew.
     :param dry_run: when true every write carries ``dryRun=All``.
 
+    :param say: called with a line when the server is away for a while, and when it is back.
+
     ``clock`` is the clock that everything talking to this server must use:
     the real one, or a rehearsal's.
     """
 
-    def __init__(self, source, dry_run=False):
+    def __init__(self, source, dry_run=False, say=None):
         self._source = source
         self.dry_run = dry_run
         self.requests = 0
         self.clock = SystemClock()
+        self._outage = patiently.Outage(say or (lambda line: None))
         self.reconnect()
 
     # -- connection --------------------------------------------------------
@@ -84,13 +90,20 @@ class Api:
     def handshake(self):
         """First contact: who is there, and which clock it keeps.
 
+        It fails at once, unless the variable ``BIGVM_API_PATIENCE`` says how long it may take: the later tasks of a
+        run meet a server that was there before.
+
         :raises Unreachable, Unauthorized: with the host named.
         :raises NotOurCluster: when this process was told that it rehearses
             (``BIGVM_REHEARSAL``) and the server does not say it is a rehearsal.
         """
-        self.version = self.get("/version", patience=0)
+        patience = patiently.at_first_contact()
+        rehearsing = boolean(os.environ.get(REHEARSAL_VARIABLE) or "no", strict=False)
+        if patience and rehearsing:
+            self._find_clock()  # even while the server is away, in its own way
+        self.version = self.get("/version", patience=patience)
         is_rehearsal = REHEARSAL_MARK in str(self.version.get("gitVersion", ""))
-        if boolean(os.environ.get(REHEARSAL_VARIABLE) or "no", strict=False) and not is_rehearsal:
+        if rehearsing and not is_rehearsal:
             raise errors.NotOurCluster(
                 "This is a rehearsal, but the API server at %s is not a rehearsal cluster (its version is %s)."
                 % (self.host, self.version.get("gitVersion", "unknown")),
@@ -101,13 +114,28 @@ class Api:
             self.clock = RehearsalClock(self)
         return self
 
+    def _find_clock(self):
+        try:
+            if self.get(CLOCK_PATH, patience=0).get("simulated"):
+                self.clock = RehearsalClock(self)
+        except errors.ApiError:
+            pass  # no rehearsal, or not there at all: that is said by whoever asks for the version
+
+    def token(self):
+        """The bearer token in use, or ""; never to be shown."""
+        for auth in self._configuration.auth_settings().values():
+            kind, _space, value = str(auth.get("value") or "").partition(" ")
+            if kind.lower() == "bearer":
+                return value.strip()
+        return ""
+
     # -- requests ----------------------------------------------------------
 
-    def get(self, path, patience=60, **query):
+    def get(self, path, patience=PATIENCE, **query):
         """One object (dict)."""
         return self._json("GET", path, query, patience=patience)
 
-    def list(self, path, patience=60, **query):
+    def list(self, path, patience=PATIENCE, **query):
         """All pages of a LIST as one :class:`Listing`; starts over when the token expired."""
         while True:
             try:
@@ -115,9 +143,14 @@ class Api:
             except errors.Gone:
                 continue
 
-    def create(self, path, body, **query):
-        """POST; returns the created object."""
-        return self._json("POST", path, self._written(query), body)
+    def create(self, path, body, found=None, patience=PATIENCE, **query):
+        """POST; returns the created object.
+
+        :param found: for an object whose name the server makes up. Called when the answer got lost and the server is
+            back: returns the object when it was created after all, else None, and it is sent again. Without, a lost
+            answer is an exception, since the object may be there.
+        """
+        return self._json("POST", path, self._written(query), body, patience=patience, found=found)
 
     def replace(self, path, body, **query):
         """PUT; returns the new object."""
@@ -138,8 +171,14 @@ class Api:
         :param on_open: called with the response, so that another thread can cut the connection.
         :raises Unreachable: on silence or a broken connection.
         """
-        response = self._send("GET", path, query, timeout=(10, read_timeout))
         try:
+            response = self._send("GET", path, query, timeout=(10, read_timeout))
+        except (errors.Overloaded, errors.Unreachable) as exc:
+            if query.get("watch"):  # the log of a pod may fail for reasons of its own
+                self._outage.failing(exc, self.clock.now())
+            raise
+        try:
+            self._answered(path)
             if on_open:
                 on_open(response)
             rest = b""
@@ -168,32 +207,48 @@ class Api:
                 return Listing(items, meta.get("resourceVersion", ""))
             query = dict(query, **{"continue": meta["continue"]})
 
-    def _json(self, method, path, query, body=None, content_type="application/json", patience=60):
-        """Send, waiting out 429, 5xx and lost connections for ``patience`` seconds.
+    def _json(self, method, path, query, body=None, content_type="application/json", patience=PATIENCE, found=None):
+        """Send, again and again while the server is away, for ``patience`` seconds (see :mod:`.patience`).
 
-        A write is only repeated when the server said that it did not do it (429).
+        A 401 has the credentials read anew, once; while the server is in trouble anyway it is trouble like any other.
         """
-        end, pause, renewed = None, 1, False
+        attempts, renewed = patiently.Attempts(patience), False
         while True:
             try:
-                response = self._send(method, path, query, body, content_type)
-                text = response.data
+                text = self._send(method, path, query, body, content_type).data
+                self._answered(path)
                 return json.loads(text) if text else {}
-            except errors.Unauthorized:
+            except errors.Unauthorized as exc:
+                if renewed and not attempts.in_trouble:
+                    raise
                 if renewed:
-                    raise
-                self.reconnect()
-                renewed = True
+                    self._wait(attempts, exc)
+                else:
+                    self.reconnect()
+                    renewed = True
             except (errors.Overloaded, errors.Unreachable) as exc:
-                repeatable = method == "GET" or exc.status == 429
-                if not repeatable or not patience:
+                repeatable = patiently.may_repeat(method, query, body, exc)
+                if not repeatable and found is None:
                     raise
-                now = self.clock.now()  # asked only in trouble: in a rehearsal it is a request itself
-                end = now + patience if end is None else end
-                if now + pause > end:
-                    raise
-                self.clock.sleep(exc.details.get("retry_after") or pause)
-                pause = min(pause * 2, 30)
+                self._wait(attempts, exc)
+                there = None if repeatable else found()
+                if there is not None:
+                    return there
+
+    def _wait(self, attempts, failure):
+        """Wait for the next attempt; raises the failure when there is none."""
+        if not attempts.worth_while(failure):
+            raise failure
+        now = self.clock.now()  # asked only in trouble: in a rehearsal it is a request itself
+        self._outage.failing(failure, now)
+        pause = attempts.pause(failure, now)
+        if pause is None:
+            raise failure
+        self.clock.sleep(pause)
+
+    def _answered(self, path):
+        if not path.startswith(REHEARSAL_PATHS):  # which answer at any time
+            self._outage.over(self.clock.now)
 
     def _send(self, method, path, query=None, body=None, content_type="application/json", timeout=(10, 60)):
         url = self.host + path
@@ -230,11 +285,23 @@ class Api:
                 "Give the CA that signed it as ca_cert (or in the kubeconfig). Nothing was sent to it.",
                 reason="Certificate",
             )
-        return errors.Unreachable(
+        failure = errors.Unreachable(
             "The API server at %s does not answer: %s." % (self.host, cause),
             "Check the host name, the network path and any proxy, then run again.",
             reason="Unreachable",
         )
+        failure.sent = not _never_sent(exc)
+        return failure
+
+
+def _never_sent(exc):
+    """Whether it is sure that the server got nothing of the request: there was no connection."""
+    while exc is not None:
+        if isinstance(exc, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)):
+            return True
+        exc = getattr(exc, "original_error", None) or getattr(exc, "reason", None)
+        exc = exc if isinstance(exc, Exception) else None
+    return False
 
 
 def _query(value):
@@ -265,9 +332,11 @@ def _refusal(method, path, response, text, host):
             "The API server at %s does not accept the token or certificate used (401)." % host,
             "Log in again, or give a valid api_key, kubeconfig or client certificate.", **known)
     if code == 403:
+        from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import access  # seldom needed
+
         return errors.Forbidden(
             "Not allowed to %s %s: %s." % (VERBS.get(method, method), path, said.rstrip(".")),
-            "Ask the cluster administrator for a role that grants it.", **known)
+            access.refusal_remedy(said), **known)
     if code in _KINDS:
         return _KINDS[code]("%s %s was answered with %d: %s." % (method, path, code, said.rstrip(".")), **known)
     if code == 429 or code >= 500:
@@ -292,10 +361,11 @@ def path_of(group_version, plural, namespace=None, name=None, subresource=None):
     return "/" + "/".join(parts)
 
 
-def connect(module):
+def connect(module, say=None):
     """The :class:`Api` for a module's options, after its handshake.
 
     :param module: an ``AnsibleK8SModule`` (or what the action plugin puts in its place).
+    :param say: see :class:`Api`.
     """
 
     def source():
@@ -311,4 +381,4 @@ def connect(module):
                 reason="Configuration",
             ) from exc
 
-    return Api(source, dry_run=module.check_mode).handshake()
+    return Api(source, dry_run=module.check_mode, say=say).handshake()

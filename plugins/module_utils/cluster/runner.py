@@ -57,7 +57,8 @@ def outcome(execute, module, say=None, warn=None):
     :param module: an ``AnsibleK8SModule`` or the action plugin's stand-in.
     """
     try:
-        task = Task(module.params, connect(module), module.check_mode, say, warn or module.warn)
+        api = connect(module, say or warn or module.warn)
+        task = Task(module.params, api, module.check_mode, say, warn or module.warn)
         return False, execute(task)
     except LiveMigrationError as exc:
         return True, dict({"changed": False}, **dict(exc.details, msg=str(exc)))
