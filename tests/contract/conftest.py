@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from urllib.parse import unquote
 
 import pytest
 
@@ -40,7 +41,7 @@ class Near:
     async def _build(build, options):
         return build(options)
 
-    def client(self):
+    def client(self, api_key=None, dry_run=False):
         import kubernetes
 
         from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import Api
@@ -56,8 +57,8 @@ class Near:
 
         configuration = kubernetes.client.Configuration()
         configuration.host = "https://near"
-        configuration.api_key = {"authorization": "Bearer " + self.app.access.token}
-        return NearApi(lambda: (configuration, {})).handshake()
+        configuration.api_key = {"authorization": "Bearer " + (api_key or self.app.access.token)}
+        return NearApi(lambda: (configuration, {}), dry_run=dry_run).handshake()
 
     def request(self, method, url, body=None, headers=None, **kept):
         """The pool's one method that the client uses."""
@@ -77,7 +78,7 @@ class Near:
             else:
                 (on_body or sent["body"].append)(message.get("body", b""))
 
-        scope = {"type": "http", "method": method, "path": path, "query_string": query.encode(),
+        scope = {"type": "http", "method": method, "path": unquote(path), "query_string": query.encode(),
                  "headers": [(key.lower().encode(), str(value).encode()) for key, value in headers.items()]}
         await self.app(scope, inbox.get, send)
         return sent["status"], b"".join(sent["body"]), sent["kind"]

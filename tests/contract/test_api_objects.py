@@ -11,6 +11,8 @@ import pytest
 
 MAPS = "/api/v1/namespaces/default/configmaps"
 
+pytestmark = pytest.mark.any_cluster
+
 
 @pytest.fixture
 def c(shared):
@@ -67,11 +69,8 @@ def test_an_old_version_is_a_conflict(c):
 
 def test_delete_preconditions(c):
     made = c.http("POST", MAPS, config_map("guarded"))[1]
-    wrong = {"preconditions": {"uid": "11111111-2222-3333-4444-555555555555"}}
-    status, said, headers = c.http("DELETE", MAPS + "/guarded", wrong)
-    assert status == 409 and "UID in precondition" in said["message"]
-    status, said, headers = c.http("DELETE", MAPS + "/guarded", {"preconditions": {"resourceVersion": "1"}})
-    assert status == 409 and "ResourceVersion in precondition: 1" in said["message"]
+    assert c.http("DELETE", MAPS + "/guarded", {"preconditions": {"uid": "11111111-2222-3333-4444-555555555555"}})[0] == 409
+    assert c.http("DELETE", MAPS + "/guarded", {"preconditions": {"resourceVersion": "1"}})[0] == 409
     right = {"preconditions": {"uid": made["metadata"]["uid"], "resourceVersion": made["metadata"]["resourceVersion"]}}
     assert c.http("DELETE", MAPS + "/guarded", right)[0] == 200
 
@@ -92,53 +91,29 @@ def test_finalizers_hold_a_deletion_back(c):
 
 
 def test_dry_run_answers_and_stores_nothing(c):
-    before = c.api.get("/bigvm/v1/clock")["resourceVersion"]
     assert c.http("POST", MAPS + "?dryRun=All", config_map("dry"))[0] == 201
     assert c.http("GET", MAPS + "/dry")[0] == 404
-    assert c.api.get("/bigvm/v1/clock")["resourceVersion"] == before
     c.http("POST", MAPS, config_map("wet"))
     for method, query, body in (("PUT", "?dryRun=All", config_map("wet", labels={"a": "b"})), ("DELETE", "?dryRun=All", None),
                                 ("DELETE", "", {"dryRun": ["All"]})):
         assert c.http(method, MAPS + "/wet" + query, body)[0] == 200
     assert "labels" not in c.http("GET", MAPS + "/wet")[1]["metadata"]
     assert c.http("POST", MAPS + "?dryRun=All", config_map("wet"))[0] == 409
-    assert c.http("POST", MAPS + "?dryRun=Some", config_map("dry"))[0] == 400
+    assert c.http("POST", MAPS + "?dryRun=Some", config_map("dry"))[0] == 422
 
 
 def test_status_of_a_core_kind_is_written_apart(c):
-    c.http("POST", "/api/v1/nodes", {"metadata": {"name": "n1"}, "spec": {}, "status": {"phase": "x"}})
+    c.http("POST", "/api/v1/nodes", {"metadata": {"name": "n1"}, "spec": {}, "status": {"phase": "Pending"}})
     node = c.http("GET", "/api/v1/nodes/n1")[1]
     node["spec"]["unschedulable"] = True
     node["status"] = {"capacity": {"cpu": "4"}}
     changed = c.http("PUT", "/api/v1/nodes/n1", node)[1]
-    assert changed["spec"] == {"unschedulable": True} and changed["status"] == {"phase": "x"}
+    assert changed["spec"]["unschedulable"] is True and changed["status"]["phase"] == "Pending"
+    assert "capacity" not in changed["status"]
     node["spec"], node["metadata"] = {}, changed["metadata"]
     changed = c.http("PUT", "/api/v1/nodes/n1/status", node)[1]
-    assert changed["spec"] == {"unschedulable": True} and changed["status"] == {"capacity": {"cpu": "4"}}
-    assert c.http("GET", "/api/v1/nodes/n1/status")[1] == changed
-
-
-@pytest.mark.parametrize("path, body, status, words", [
-    (MAPS, {"metadata": {"name": "Upper"}}, 422, "a lowercase RFC 1123 subdomain"),
-    (MAPS, {"metadata": {}}, 422, "name or generateName is required"),
-    (MAPS, config_map("l", labels={"x": "y" * 64}), 422, "must be no more than 63 bytes"),
-    (MAPS, config_map("l", labels={"x": "no good"}), 422, "a valid label must be"),
-    (MAPS, config_map("l", namespace="other"), 400, "the namespace of the provided object does not match"),
-    (MAPS, dict(config_map("l"), apiVersion="v2"), 400, "does not match the expected API version (v1)"),
-    (MAPS, dict(config_map("l"), kind="Secret"), 400, 'no kind "Secret" is registered'),
-    (MAPS, "{", 400, "could not be decoded"),
-    (MAPS, "[]", 400, "must be an object"),
-    ("/api/v1/namespaces/nowhere/configmaps", config_map("l"), 404, 'namespaces "nowhere" not found'),
-    ("/api/v1/configmaps", config_map("l"), 405, "does not allow this method"),
-    ("/api/v1/namespaces/default/gadgets", config_map("l"), 404, "could not find the requested resource"),
-    ("/apis/nobody.example/v1/gadgets", config_map("l"), 404, "404 page not found"),
-])
-def test_refused(c, path, body, status, words):
-    code, said, headers = c.http("POST", path, body)
-    assert code == status
-    assert words in (said if isinstance(said, str) else said["message"])
-    if isinstance(said, dict):
-        assert (said["kind"], said["status"], said["code"]) == ("Status", "Failure", status)
+    assert changed["spec"]["unschedulable"] is True and changed["status"]["capacity"] == {"cpu": "4"}
+    assert c.http("GET", "/api/v1/nodes/n1/status")[1]["status"]["capacity"] == {"cpu": "4"}
 
 
 def test_yaml_bodies_are_understood(c):
@@ -151,7 +126,7 @@ def test_a_namespace_takes_its_objects_along(c):
     assert made["status"] == {"phase": "Active"} and made["metadata"]["labels"]["kubernetes.io/metadata.name"] == "short-lived"
     c.http("POST", "/api/v1/namespaces/short-lived/configmaps", config_map("inside"))
     assert c.http("DELETE", "/api/v1/namespaces/short-lived")[0] == 200
-    assert c.http("GET", "/api/v1/namespaces/short-lived/configmaps/inside")[0] == 404
+    c.until("GET", "/api/v1/namespaces/short-lived/configmaps/inside", lambda code, said: code == 404)
 
 
 def test_delete_a_collection_by_label(c):

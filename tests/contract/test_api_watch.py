@@ -15,15 +15,28 @@ import time
 import pytest
 import urllib3
 
-MAPS = "/api/v1/namespaces/default/configmaps"
+MAPS = "/api/v1/namespaces/watched/configmaps"
+PODS = "/api/v1/namespaces/watched/pods"
 MERGE = "application/merge-patch+json"
+
+pytestmark = pytest.mark.any_cluster
+SEEN = {
+    "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "seen.test.bigvm.io"},
+    "spec": {"group": "test.bigvm.io", "scope": "Cluster", "names": {"plural": "seen", "kind": "Seen"},
+             "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}]},
+}
+SIMULATED = pytest.mark.embedded("simulated time")
+BREAKING = pytest.mark.embedded("failures on demand")
 
 
 @pytest.fixture
 def c(shared):
     made = shared(bare=True)
-    made.fault(drop_watches=True)
-    made.http("DELETE", MAPS)
+    if made.http("GET", "/api/v1/namespaces/watched")[0] == 404:
+        made.http("POST", "/api/v1/namespaces", {"metadata": {"name": "watched"}})
+        made.settle("watched")
+    made.drop_watches()
+    made.http("DELETE", MAPS + "?fieldSelector=metadata.name%21%3Dkube-root-ca.crt")
     return made
 
 
@@ -32,6 +45,8 @@ class Watch:
 
     def __init__(self, c, query="", path=MAPS, **headers):
         self.lines = queue.Queue()
+        if "fieldSelector" not in query:  # a real cluster's own
+            query += "&fieldSelector=metadata.name%21%3Dkube-root-ca.crt"
         self.answer = c.pool.request(
             "GET", c.connection["host"] + path + "?watch=true&" + query, preload_content=False, retries=False,
             headers={"Authorization": "Bearer %s" % c.connection["api_key"], **headers})
@@ -100,13 +115,14 @@ def test_a_selector_turns_changes_into_comings_and_goings(c):
 
 
 def test_one_object_by_name(c):
-    version = c.api.get("/bigvm/v1/clock")["resourceVersion"]
+    version = c.version_now()
     watch = Watch(c, "fieldSelector=metadata.name%3Dmine&resourceVersion=" + version)
     c.http("POST", MAPS, config_map("theirs"))
     c.http("POST", MAPS, config_map("mine"))
     assert told(watch.next()) == ("ADDED", "mine")
 
 
+@SIMULATED
 def test_time_only_passes_while_somebody_waits(c):
     before = c.api.get("/bigvm/v1/clock")
     time.sleep(0.2)
@@ -118,8 +134,9 @@ def test_time_only_passes_while_somebody_waits(c):
     assert answer["delivered"] == 0 and time.monotonic() - start < 2
 
 
+@SIMULATED
 def test_the_end_of_a_watch_is_in_simulated_seconds_and_ends_a_wait(c):
-    version = c.api.get("/bigvm/v1/clock")["resourceVersion"]
+    version = c.version_now()
     watch = Watch(c, "timeoutSeconds=290&resourceVersion=" + version)
     before = c.api.get("/bigvm/v1/clock")["epoch"]
     answer = c.http("POST", "/bigvm/v1/clock/wait", {"seconds": 1000})[1]
@@ -127,20 +144,57 @@ def test_the_end_of_a_watch_is_in_simulated_seconds_and_ends_a_wait(c):
     assert watch.next() is None
 
 
+@SIMULATED
 def test_bookmarks_come_every_minute_and_carry_the_version(c):
-    version = c.api.get("/bigvm/v1/clock")["resourceVersion"]
+    version = c.version_now()
     watch = Watch(c, "allowWatchBookmarks=true&timeoutSeconds=150&resourceVersion=" + version)
     epochs = []
-    for _turn in range(3):
+    for _turn in range(4):
         answer = c.http("POST", "/bigvm/v1/clock/wait", {"seconds": 1000})[1]
         epochs.append(answer["epoch"])
-    assert [round(later - epochs[0]) for later in epochs] == [0, 60, 90]
+    assert [round(later - epochs[0]) for later in epochs] == [0, 60, 88, 90]
     mark = watch.next()
     assert mark["type"] == "BOOKMARK" and mark["object"]["kind"] == "ConfigMap"
     assert mark["object"]["metadata"]["resourceVersion"] == answer["resourceVersion"]
-    assert watch.next()["type"] == "BOOKMARK" and watch.next() is None
+    assert [watch.next()["type"] for _turn in range(2)] == ["BOOKMARK", "BOOKMARK"] and watch.next() is None
 
 
+def test_bookmarks_carry_a_version_to_go_on_from(c):
+    made = c.http("POST", MAPS, config_map("marked"))[1]
+    watch = Watch(c, "allowWatchBookmarks=true&timeoutSeconds=4&resourceVersion=" + made["metadata"]["resourceVersion"])
+    c.http("POST", MAPS, config_map("later"))
+    assert told(watch.next()) == ("ADDED", "later")
+    c.wait(10)
+    mark = watch.next(10)
+    assert (mark["type"], mark["object"]["kind"], mark["object"]["apiVersion"]) == ("BOOKMARK", "ConfigMap", "v1")
+    assert set(mark["object"]) <= {"kind", "apiVersion", "metadata"}
+    assert int(mark["object"]["metadata"]["resourceVersion"]) > int(made["metadata"]["resourceVersion"])
+    while mark is not None:  # perhaps another, then the end, in time
+        assert mark["type"] == "BOOKMARK"
+        mark = watch.next(10)
+
+
+def test_a_version_too_old_to_go_on_from(c):
+    c.define(SEEN)
+    c.compact()
+    watch = Watch(c, "resourceVersion=1&fieldSelector=metadata.name%21%3Dx", "/apis/test.bigvm.io/v1/seen")
+    line = watch.next()
+    assert line["type"] == "ERROR" and (line["object"]["code"], line["object"]["reason"]) == (410, "Expired")
+    assert line["object"]["message"].startswith("too old resource version: 1 (")
+    assert watch.next() is None
+
+
+def test_initial_events_end_with_a_marked_bookmark(c):
+    c.http("POST", MAPS, config_map("first"))
+    watch = Watch(c, "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true")
+    assert told(watch.next()) == ("ADDED", "first")
+    mark = watch.next()
+    assert mark["type"] == "BOOKMARK" and mark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+    c.http("POST", MAPS, config_map("second"))
+    assert told(watch.next()) == ("ADDED", "second")
+
+
+@BREAKING
 def test_a_compacted_version_is_gone(c):
     made = c.http("POST", MAPS, config_map("old"))[1]
     c.http("POST", MAPS, config_map("newer"))
@@ -156,20 +210,23 @@ def test_a_compacted_version_is_gone(c):
     c.fault(compact=True)
 
 
+@BREAKING
 def test_a_cut_connection_is_seen_as_cut(c):
     watch = Watch(c)
     c.fault(drop_watches=True)
     assert isinstance(watch.next(), Exception)
 
 
+@BREAKING
 def test_a_half_open_connection_is_silent(c):
-    watch = Watch(c, "timeoutSeconds=30&resourceVersion=" + c.api.get("/bigvm/v1/clock")["resourceVersion"])
+    watch = Watch(c, "timeoutSeconds=30&resourceVersion=" + c.version_now())
     c.fault(half_open=True)
     c.http("POST", MAPS, config_map("unseen"))
     answer = c.http("POST", "/bigvm/v1/clock/wait", {"seconds": 60})[1]
     assert answer["delivered"] == 0 and watch.quiet()
 
 
+@SIMULATED
 def test_two_waits_at_once_share_the_time(c):
     before = c.api.get("/bigvm/v1/clock")["epoch"]
     answers = []
@@ -183,8 +240,9 @@ def test_two_waits_at_once_share_the_time(c):
     assert c.api.get("/bigvm/v1/clock")["epoch"] - before <= 600.1
 
 
+@SIMULATED
 def test_a_client_that_gives_its_name_is_only_woken_by_its_own_watches(c):
-    version = c.api.get("/bigvm/v1/clock")["resourceVersion"]
+    version = c.version_now()
     theirs = Watch(c, "timeoutSeconds=10&resourceVersion=" + version)
     mine = Watch(c, "timeoutSeconds=20&resourceVersion=" + version, **{"X-Bigvm-Client": "me"})
     before = c.api.get("/bigvm/v1/clock")["epoch"]
@@ -194,6 +252,7 @@ def test_a_client_that_gives_its_name_is_only_woken_by_its_own_watches(c):
     assert theirs.next() is None and mine.next() is None
 
 
+@SIMULATED
 def test_lines_count_what_was_written_between_waits_too(c):
     name = {"X-Bigvm-Client": "counter"}
     c.http("POST", MAPS, config_map("one"))
@@ -203,15 +262,17 @@ def test_lines_count_what_was_written_between_waits_too(c):
     assert [told(watch.next()) for _turn in range(2)] == [("ADDED", "one"), ("ADDED", "two")]
 
 
+@SIMULATED
 def test_a_wait_says_no_to_nonsense(c):
     for body in ({}, {"seconds": -1}, {"seconds": "ten"}, {"seconds": True}):
         assert c.http("POST", "/bigvm/v1/clock/wait", body)[0] == 400
 
 
+@SIMULATED
 def test_the_real_clock_runs_by_itself(cluster):
     c = cluster(bare=True, clock="real")
     assert abs(c.api.get("/bigvm/v1/clock")["epoch"] - time.time()) < 2
-    watch = Watch(c, "timeoutSeconds=1&resourceVersion=" + c.api.get("/bigvm/v1/clock")["resourceVersion"])
+    watch = Watch(c, "timeoutSeconds=1&resourceVersion=" + c.version_now())
     start = time.monotonic()
     answer = c.http("POST", "/bigvm/v1/clock/wait", {"seconds": 10})[1]
     assert answer["delivered"] == 1 and 0.5 < time.monotonic() - start < 3

@@ -17,7 +17,8 @@ POLICIES = path_of("migrations.kubevirt.io/v1alpha1", "migrationpolicies")
 
 def post(steps, spec, dry_run=True):
     path = path_of(KUBEVIRT, VMIMS, steps.namespace) + ("?dryRun=All" if dry_run else "")
-    code, data, headers = steps.cluster.http("POST", path, {"metadata": {"generateName": "t-"}, "spec": spec})
+    code, data, headers = steps.cluster.http("POST", path, {
+        "apiVersion": KUBEVIRT, "kind": "VirtualMachineInstanceMigration", "metadata": {"generateName": "t-"}, "spec": spec})
     return code, data.get("message", ""), data
 
 
@@ -100,7 +101,7 @@ def test_hyperconverged_checks_little(tiny, block, code):
 
 def test_hyperconverged_belongs_into_its_namespace(tiny):
     code, data, headers = tiny.cluster.http("POST", path_of("hco.kubevirt.io/v1", "hyperconvergeds", "default"), {
-        "metadata": {"name": "kubevirt-hyperconverged"}})
+        "apiVersion": "hco.kubevirt.io/v1", "kind": "HyperConverged", "metadata": {"name": "kubevirt-hyperconverged"}})
     assert code in (400, 403) and "namespace" in data["message"]
 
 
@@ -109,7 +110,8 @@ def test_hyperconverged_belongs_into_its_namespace(tiny):
 
 def policy(name, namespace=None, vmi=None, **spec):
     selectors = {key: value for key, value in (("namespaceSelector", namespace), ("virtualMachineInstanceSelector", vmi)) if value}
-    return {"metadata": {"name": name}, "spec": dict(spec, selectors=selectors)}
+    return {"apiVersion": "migrations.kubevirt.io/v1alpha1", "kind": "MigrationPolicy", "metadata": {"name": name},
+            "spec": dict(spec, selectors=selectors)}
 
 
 def test_the_policy_with_the_most_matching_labels_wins_whole(near):

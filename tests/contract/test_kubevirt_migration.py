@@ -234,6 +234,7 @@ def test_migration_network_shows_in_the_address(near):
     steps.until_phase(steps.migrate("vm-1"), "Succeeded")
     assert not steps.state("vm-1")["targetNodeAddress"].startswith("10.200.")
     steps.api.create(path_of("k8s.cni.cncf.io/v1", "network-attachment-definitions", "openshift-cnv"), {
+        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
         "metadata": {"name": "migration-net"}, "spec": {"config": "{}"}})
     steps.configure(network="migration-net", settle=120)
     assert steps.kubevirt()["status"]["phase"] == "Deployed"

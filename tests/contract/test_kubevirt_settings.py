@@ -126,6 +126,7 @@ def test_network_rolls_virt_handler_pod_by_pod(near):
     steps = Steps(near(topology="default"))
     before = {pod["spec"]["nodeName"]: pod["metadata"]["uid"] for pod in handlers(steps)}
     steps.api.create(path_of("k8s.cni.cncf.io/v1", "network-attachment-definitions", "openshift-cnv"), {
+        "apiVersion": "k8s.cni.cncf.io/v1", "kind": "NetworkAttachmentDefinition",
         "metadata": {"name": "migration-net"}, "spec": {"config": "{}"}})
     steps.api.patch(steps.hco_path(), {"spec": {"virtualization": {"liveMigrationConfig": {"network": "migration-net"}}}})
     degraded, least, replaced = False, 4, set()

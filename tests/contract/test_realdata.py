@@ -156,6 +156,7 @@ def test_a_real_guest_can_be_migrated(rehearsal):
 def test_blocked_real_guest_is_refused(rehearsal):
     path = path_of(KUBEVIRT, "virtualmachineinstancemigrations", "default")
     code, said, headers = rehearsal.cluster.http("POST", path, {
-        "metadata": {"name": "try"}, "spec": {"vmiName": "centos-stream9-aqua-gull-95"}})
+        "apiVersion": KUBEVIRT, "kind": "VirtualMachineInstanceMigration", "metadata": {"name": "try"},
+        "spec": {"vmiName": "centos-stream9-aqua-gull-95"}})
     assert code == 400
     assert "Reason: DisksNotLiveMigratable, Message: cannot migrate VMI: PVC centos-stream9-aqua-gull-95-volume" in said["message"]

@@ -56,7 +56,7 @@ def _whole(options, definitions):
     wanted = topology.load(options.topology, options.objects, options.generation)
     store = _store(options, wanted.start)
     app = App(store, wanted.generation.kubernetes)
-    install.cluster(store, app, wanted, definitions, options.seed)
+    app.world = install.cluster(store, app, wanted, definitions, options.seed)
     for note in wanted.notes:
         print(note)
     app.notes = list(wanted.notes)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 
-from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import status
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import cel, schema, status
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.resources import Resource
 
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
@@ -101,6 +101,7 @@ def resource_of(crd):
         custom=True,
     )
     resource.served = [version["name"] for version in served]
+    resource.columns = {version["name"]: version.get("additionalPrinterColumns") for version in served}
     return resource
 
 
@@ -120,11 +121,34 @@ def _check(store, crd):
     if not causes and crd["metadata"].get("name") != wanted:
         text = status.invalid_value(crd["metadata"].get("name"), 'must be spec.names.plural+"."+spec.group')
         causes.append(("metadata.name", "FieldValueInvalid", text))
+    if not causes and not spec.get("scope"):
+        causes.append(("spec.scope", "FieldValueRequired", "Required value"))
+    if not causes:
+        causes = _schema_causes(spec["versions"])
     if not causes and sum(bool(version.get("storage")) for version in spec["versions"]) != 1:
         text = "must have exactly one version marked as storage version"
         causes.append(("spec.versions", "FieldValueInvalid", status.invalid_value([], text)))
     if causes:
         raise status.invalid(store.resource(CRDS), crd["metadata"].get("name", ""), causes)
+    spec.setdefault("conversion", {"strategy": "None"})
+    names.setdefault("singular", names["kind"].lower())
+    names.setdefault("listKind", names["kind"] + "List")
+
+
+def _schema_causes(versions):
+    causes = []
+    for place, version in enumerate(versions):
+        field = "spec.versions[%d].schema.openAPIV3Schema" % place
+        if _schema_of(version) is None:
+            causes.append((field, "FieldValueRequired", "Required value"))
+            continue
+        for rule in schema.rules(_schema_of(version)):
+            try:
+                cel.compiled(rule)
+            except cel.CelError as exc:
+                text = status.invalid_value(rule, "compilation failed: %s" % exc)
+                causes.append((field, "FieldValueInvalid", text))
+    return causes
 
 
 def _changed(store, kind, crd):

@@ -34,6 +34,12 @@ def document(store, path, extra):
     return None
 
 
+def knows_group(store, path):
+    """Whether a path is below a group that is served, in whatever version."""
+    parts = [part for part in path.split("/") if part]
+    return parts[:1] == ["apis"] and len(parts) == 3 and any(r.group == parts[1] for r in store.resources.values())
+
+
 def _groups(store, extra):
     groups = {}
     for resource in store.resources.values():

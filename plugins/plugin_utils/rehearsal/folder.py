@@ -16,7 +16,8 @@ import subprocess
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import Refused
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.tls import write_private
 
-FILES = ("server.json", "server.log", "server.key", "server.crt", "ca.crt", "kubeconfig", "lock")
+FILES = ("server.json", "server.log", "server.key", "server.crt", "ca.crt", "kubeconfig", "kubeconfig.file", "token",
+         "lock")
 
 
 class Folder:
@@ -65,7 +66,13 @@ class Folder:
     def write(self, said):
         """Tell the others that this server runs: connection, pid, options."""
         write_private(self.file("kubeconfig"), kubeconfig(said["host"], said["api_key"], self.file("ca.crt")))
+        by_file = kubeconfig(said["host"], None, self.file("ca.crt"), self.file("token"))
+        write_private(self.file("kubeconfig.file"), by_file)
         write_private(self.file("server.json"), json.dumps(said))
+
+    def write_token(self, token):
+        """Put a token where ``kubeconfig.file`` says it is."""
+        write_private(self.file("token"), token)
 
     def clear(self, names=FILES[:1]):
         """Remove files; what is not there is fine."""
@@ -95,12 +102,13 @@ def birth_of(pid):
     return told.stdout.strip() or None
 
 
-def kubeconfig(host, token, authority):
-    """A kubeconfig (JSON, which is YAML too)."""
+def kubeconfig(host, token, authority, token_file=None):
+    """A kubeconfig (JSON, which is YAML too) with a token, or the file that holds the present one."""
     name = "bigvm-rehearsal"
+    user = {"tokenFile": token_file} if token_file else {"token": token}
     return json.dumps({
         "apiVersion": "v1", "kind": "Config", "current-context": name,
         "clusters": [{"name": name, "cluster": {"server": host, "certificate-authority": authority}}],
-        "users": [{"name": name, "user": {"token": token}}],
+        "users": [{"name": name, "user": user}],
         "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
     }, indent=1)

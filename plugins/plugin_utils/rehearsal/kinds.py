@@ -119,7 +119,7 @@ def _policy(generation):
     }
     if generation.disruption:
         known["allowWorkloadDisruption"] = SWITCH
-    if generation.release >= (1, 9):
+    if generation.downtime:
         known["maxDowntimeMs"] = {"type": "integer", "minimum": 1, "maximum": 2000000}
     return _object(known, ["selectors"])
 

@@ -61,14 +61,15 @@ def node_labels(name, generation, cpu_manager, models=CPU_MODELS, vendor="Intel"
         "cpumanager": "true" if cpu_manager else "false",
         target_pod.HOST_MODEL + models[0]: "true", target_pod.VENDOR + vendor: "true",
     }
-    if generation.release >= (1, 8):
+    if generation.cpu_manager_label:
         labels["kubevirt.io/cpumanager"] = labels["cpumanager"]
     for model in models:
         labels[target_pod.MODEL + model] = labels[target_pod.MIGRATION_MODEL + model] = "true"
     labels.update({target_pod.FEATURE + feature: "true" for feature in CPU_FEATURES})
     labels.update({target_pod.HOST_FEATURE + feature: "true" for feature in REQUIRED_FEATURES})
     labels.update({target_pod.HYPERV + feature: "true" for feature in target_pod.HYPERV_FEATURES})
-    labels.update({target_pod.MACHINE_TYPE + kind: "true" for kind in generation.machine_types})
+    if generation.machine_type_labels:
+        labels.update({target_pod.MACHINE_TYPE + kind: "true" for kind in generation.machine_types})
     return labels
 
 
@@ -250,13 +251,35 @@ def daemon_set(nodes, network=None):
             "template": {
                 "metadata": {"labels": dict(HANDLER_LABELS), "annotations": annotations},
                 "spec": {"containers": [{"name": "virt-handler", "image": "virt-handler"}],
-                         "nodeSelector": {"kubernetes.io/os": "linux"}},
+                         "terminationGracePeriodSeconds": 330, "nodeSelector": {"kubernetes.io/os": "linux"}},
             },
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1}},
         },
         "status": {"desiredNumberScheduled": nodes, "currentNumberScheduled": nodes, "updatedNumberScheduled": nodes,
                    "numberReady": nodes, "numberAvailable": nodes, "numberMisscheduled": 0, "observedGeneration": 1},
     }
+
+
+def cluster_roles(generation):
+    """KubeVirt's ClusterRoles, as far as migrations are concerned (facts 9.7)."""
+    read, write = ["get", "list", "watch"], ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+    guests = ["virtualmachines", "virtualmachineinstances"]
+    may = read if generation.migrate_role else write
+    roles = {"kubevirt.io:view": [(read, "kubevirt.io", guests + ["virtualmachineinstancemigrations"])]}
+    for name in ("admin", "edit"):
+        roles["kubevirt.io:" + name] = [(write, "kubevirt.io", guests), (may, "kubevirt.io", ["virtualmachineinstancemigrations"])]
+        if not generation.migrate_role:
+            roles["kubevirt.io:" + name].append((["update"], "subresources.kubevirt.io", ["virtualmachines/migrate"]))
+    if generation.migrate_role:
+        roles["kubevirt.io:migrate"] = [
+            (write, "kubevirt.io", ["virtualmachineinstancemigrations"]),
+            (["update"], "subresources.kubevirt.io", ["virtualmachines/migrate"]),
+        ]
+    return [
+        {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": [
+            {"verbs": list(verbs), "apiGroups": [group], "resources": resources} for verbs, group, resources in rules]}
+        for name, rules in roles.items()
+    ]
 
 
 def subscription_version(generation):

@@ -3,16 +3,19 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The three kinds of PATCH that are served: merge, JSON and (for core kinds) strategic merge."""
+"""The kinds of PATCH: merge, JSON and (for core kinds) strategic merge; the fourth, apply, is in applying.py."""
 
 from __future__ import annotations
 
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import status
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.status import ApiStatus, bad_request
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.store import copied
 
 MERGE = "application/merge-patch+json"
 JSON = "application/json-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
+APPLY = "application/apply-patch+yaml"
+_GO_NAMES = {dict: "object", list: "array", str: "string", bool: "bool", int: "number", float: "number"}
 
 # Lists of core kinds that are merged by a key, by the name of the field that holds them.
 MERGE_KEYS = {
@@ -32,23 +35,25 @@ def accepted(content_type, custom):
     :raises ApiStatus: 415 for another type.
     """
     kind = content_type.split(";")[0].strip()
-    types = [JSON, MERGE] if custom else [JSON, MERGE, STRATEGIC]
-    if kind not in types:
-        message = "the body of the request was in an unknown format - accepted media types include: %s"
-        raise ApiStatus(415, message=message % ", ".join(types))
-    return kind
+    types = [JSON, MERGE, APPLY] if custom else [JSON, MERGE, STRATEGIC, APPLY]
+    if kind in types:
+        return kind
+    if kind == STRATEGIC:
+        raise status.unsupported_patch(types)
+    raise ApiStatus(415, message="415: Unsupported Media Type", details={})
 
 
 def apply(kind, obj, patch):
     """The patched object (new dict).
 
-    :param kind: of patch, from :func:`accepted`.
+    :param kind: of patch, from :func:`accepted`; not apply.
     :raises ApiStatus: 400 for a malformed patch, 422 for a JSON patch that does not apply.
     """
     if kind == JSON:
         return _json(obj, patch)
     if not isinstance(patch, dict):
-        raise bad_request("error decoding patch: a %s must be a JSON object" % kind)
+        raise bad_request("error decoding patch: json: cannot unmarshal %s into Go value of type map[string]interface {}" % (
+            _GO_NAMES.get(type(patch), "null")))
     return merge(obj, patch) if kind == MERGE else strategic(obj, patch)
 
 
@@ -66,17 +71,35 @@ def merge(value, patch):
 
 
 def _json(obj, patch):
+    """RFC 6902 as API servers take it: replace also adds a field, and what is not there tests as null."""
     import jsonpatch
 
     if not isinstance(patch, list):
-        raise bad_request("error decoding patch: a JSON patch must be a list of operations")
-    try:
-        return jsonpatch.JsonPatch(patch).apply(copied(obj))
-    except jsonpatch.InvalidJsonPatch as exc:
-        raise bad_request("error decoding patch: %s" % exc) from exc
-    except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as exc:
-        message = "the server rejected our request due to an error in our request"
-        raise ApiStatus(422, message=message, details={"causes": [{"message": str(exc)}]}) from exc
+        raise bad_request("error decoding patch: json: cannot unmarshal %s into Go value of type []handlers.jsonPatchOp" % (
+            _GO_NAMES.get(type(patch), "null")))
+    result = copied(obj)
+    for operation in patch:
+        try:
+            result = jsonpatch.JsonPatch([_lenient(operation, result)]).apply(result)
+        except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, TypeError, AttributeError) as exc:
+            message = "the server rejected our request due to an error in our request"
+            raise ApiStatus(422, message=message, details={}) from exc
+    return result
+
+
+def _lenient(operation, obj):
+    """An operation in words that the library understands in the same way."""
+    import jsonpointer
+
+    if operation.get("op") not in ("replace", "test"):
+        return operation
+    *above, last = jsonpointer.JsonPointer(operation["path"]).parts or [None]
+    holder = jsonpointer.JsonPointer.from_parts(above).resolve(obj, None)
+    if not isinstance(holder, dict) or last in holder or last is None:
+        return operation
+    if operation["op"] == "replace":
+        return dict(operation, op="add")
+    return {"op": "test", "path": "", "value": obj} if operation.get("value") is None else operation
 
 
 def strategic(value, patch):
@@ -123,18 +146,19 @@ def _list(field, present, change):
         return [copied(item) for item in change if "$patch" not in item]
     if key is None:
         return copied(change)
-    result = list(present)
+    result, added = list(present), []
     for item in change:
         if key not in item:
-            raise bad_request("error decoding patch: map: %s does not contain declared merge key: %s" % (item, key))
+            raise status.failure("map: map[%s] does not contain declared merge key: %s" % (
+                " ".join("%s:%s" % pair for pair in item.items()), key))
         place = next((at for at, old in enumerate(result) if old.get(key) == item[key]), None)
         if item.get("$patch") == "delete":
             result = [old for old in result if old.get(key) != item[key]]
         elif place is None:
-            result.append(strategic({}, item))
+            added.append(strategic({}, item))
         else:
             result[place] = strategic(result[place], item)
-    return result
+    return added + result
 
 
 def _order(result, field, order):

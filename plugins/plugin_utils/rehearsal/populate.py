@@ -7,9 +7,15 @@
 
 from __future__ import annotations
 
+from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import target_pod
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.settings import PLACES, nested
-from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import crds, kinds, objects
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import (
+    crds,
+    objects,
+    ordinary_pods,
+    platform_kinds,
+)
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers import target_pods
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.kubelet import address, running
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.migratability import (
@@ -55,17 +61,27 @@ class Filler:
     def fill(self):
         """See :func:`fill`."""
         self._namespace(objects.HCO_NAMESPACE)
+        for kind in self.topology.kinds:
+            self._serve(kind)
         self._exported()
         for index, node in enumerate(self.topology.nodes):
             self._node(index, dict(node))
         self._hyperconverged()
         self._kubevirt()
+        self._roles()
         self._missing_nodes()
         self._complete_all()
         for vm in self.topology.vms:
             self._guest(vm)
         self._handlers()
         self._network()
+        ordinary_pods.add(self.store, self.topology.pods)
+
+    def _serve(self, kind):
+        if kind not in platform_kinds.KINDS:
+            raise BadInput("The topology wants the kind %s, which is not known." % kind,
+                           "Known are: %s." % ", ".join(sorted(platform_kinds.KINDS)))
+        platform_kinds.serve(self.store, kind)
 
     # -- exported objects ------------------------------------------------------
 
@@ -153,6 +169,11 @@ class Filler:
         found = self.store.list(KUBEVIRT)
         self.config = ((found[0].get("spec") or {}).get("configuration") or {}) if found else {}
 
+    def _roles(self):
+        for role in objects.cluster_roles(self.generation):
+            if self.store.get("clusterroles.rbac.authorization.k8s.io", "", role["metadata"]["name"]) is None:
+                self.store.create("clusterroles.rbac.authorization.k8s.io", role)
+
     def _handlers(self):
         """virt-handler's DaemonSet and one pod on every node that has none."""
         migrations = self.config.get("migrations") or {}
@@ -214,6 +235,7 @@ class Filler:
         disk, with_dv = name + "-disk", entry.get("data_volume", True)
         dv = with_dv and self.store.create("datavolumes.cdi.kubevirt.io", objects.data_volume(disk, ns, size, modes))
         pvc = self.store.create("persistentvolumeclaims", objects.claim(disk, ns, size, modes, dv))
+        entry.setdefault("machine_type", self.generation.machine_types[0])
         given = ("cpus", "hugepages", "dedicated_cpus", "machine_type", "model", "eviction_strategy", "node_selector",
                  "tolerations", "affinity", "cpu_limit")
         spec = objects.guest_spec(name, entry["memory"], claim=disk, data_volume=with_dv,
@@ -318,7 +340,7 @@ def crds_key(store, obj):
         if resource.group == group and resource.kind == obj["kind"]:
             return resource.key
     namespaced = bool((obj.get("metadata") or {}).get("namespace"))
-    definition = kinds.permissive(group, version, obj["kind"], namespaced=namespaced)
+    definition = platform_kinds.definition(group, version, obj["kind"], namespaced)
     crds.add(store, [definition])
     return definition["metadata"]["name"]
 

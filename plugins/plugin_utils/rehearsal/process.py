@@ -229,6 +229,7 @@ def _child(folder, options, report):
         gc.freeze()  # what was loaded stays: do not look through it again and again
         gc.enable()
         folder.write(served.said)
+        folder.write_token(served.said["api_key"])
         _tell(report, served.said)
         os.close(report)
 
@@ -259,8 +260,11 @@ def _prepare(folder, options, who):
     def new_token(token):
         said["api_key"] = token
         folder.write(said)
+        if app.token_file_of is None:
+            folder.write_token(token)
 
     app.on_new_token = new_token
+    app.on_token_file = folder.write_token
     return _Served(app, listener, certificate, key, options, said, folder)
 
 

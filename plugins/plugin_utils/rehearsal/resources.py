@@ -35,6 +35,9 @@ class Resource:
         self.selectable_fields = tuple(selectable_fields)
         self.custom = any(self.schemas.values()) if custom is None else custom
         self.counts_generations = self.custom if generation is None else generation
+        self.checks_names = group != "rbac.authorization.k8s.io"  # those may be called anything
+        self.fields = FIELDS.get(self.key, ())  # of a core kind, beside its identity; () when it has others
+        self.columns = {}  # additionalPrinterColumns by version
         self.convert = None  # (obj, version) -> obj in that version; None: only apiVersion changes
 
     @property
@@ -64,6 +67,13 @@ class Resource:
         return dict(self.convert(obj, version) if self.convert else obj, apiVersion=wanted, kind=self.kind)
 
 
+_HALVES = ("spec", "status")
+FIELDS = dict({plural: _HALVES for plural in (
+    "nodes", "pods", "namespaces", "services", "persistentvolumes", "persistentvolumeclaims", "resourcequotas",
+    "daemonsets.apps", "deployments.apps", "replicasets.apps", "statefulsets.apps", "jobs.batch",
+    "poddisruptionbudgets.policy", "customresourcedefinitions.apiextensions.k8s.io")}, **{
+        "configmaps": ("data", "binaryData", "immutable"), "secrets": ("data", "stringData", "type", "immutable"),
+        "leases.coordination.k8s.io": ("spec",)})
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 
@@ -97,10 +107,14 @@ def built_in():
          ("status",), ("crd", "crds")),
     ]
     for plural, kind, namespaced, subresources, short_names in core:
-        yield Resource("", "v1", plural, kind, namespaced, subresources, short_names=short_names)
+        verbs = tuple(verb for verb in ALL_VERBS if verb != "deletecollection") if plural in ("namespaces",) else None
+        yield Resource("", "v1", plural, kind, namespaced, subresources, short_names=short_names, verbs=verbs,
+                       categories=("all",) if plural in ("pods", "services") else ())
     for group, version, plural, kind, namespaced, subresources, short_names in others:
         counted = group in ("apps", "batch", "policy", "apiextensions.k8s.io")
+        categories = {"apps": ("all",), "batch": ("all",), "apiextensions.k8s.io": ("api-extensions",)}.get(group, ())
         yield Resource(group, version, plural, kind, namespaced, subresources, short_names=short_names,
-                       generation=counted)
+                       categories=categories, generation=counted)
+    yield Resource("authentication.k8s.io", "v1", "selfsubjectreviews", "SelfSubjectReview", False, verbs=("create",))
     yield Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", False,
                    verbs=("create",))

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.status import bad_request
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import naming
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.status import bad_request, invalid_value
 
-_SET = re.compile(r"^(?P<key>[^\s!=,()]+)\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)$")
-_EQUAL = re.compile(r"^(?P<key>[^\s!=,()]+)\s*(?P<op>==|!=|=)\s*(?P<value>[^\s!=,()]*)$")
-_EXISTS = re.compile(r"^(?P<no>!?)\s*(?P<key>[^\s!=,()]+)$")
+_TOKEN = re.compile(r"\s*(==|!=|[=!<>(),]|[^\s=!<>(),]+)")
 _FIELD = re.compile(r"^(?P<key>[^=!]+?)\s*(?P<op>==|!=|=)\s*(?P<value>.*)$")
 
 # Fields that a resource may be selected by; every resource has the two of metadata.
@@ -37,7 +36,7 @@ def labels(text):
     """
     if not text or not text.strip():
         return None
-    tests = [_label_test(part.strip(), text) for part in _split(text)]
+    tests = _Labels(text).tests()
 
     def matches(obj):
         present = obj["metadata"].get("labels") or {}
@@ -46,33 +45,90 @@ def labels(text):
     return matches
 
 
-def _split(text):
-    """At the commas outside parentheses."""
-    parts, depth, start = [], 0, 0
-    for position, char in enumerate(text):
-        depth += {"(": 1, ")": -1}.get(char, 0)
-        if char == "," and depth == 0:
-            parts.append(text[start:position])
-            start = position + 1
-    return parts + [text[start:]]
+class _Labels:
+    """Reads a label selector, and says what is wrong with it as an API server does."""
+
+    def __init__(self, text):
+        self.tokens = _TOKEN.findall(text)
+        self.at = 0
+
+    def next(self):
+        """The next word, "" at the end."""
+        self.at += 1
+        return self.tokens[self.at - 1] if self.at <= len(self.tokens) else ""
+
+    def peek(self):
+        return self.tokens[self.at] if self.at < len(self.tokens) else ""
+
+    def tests(self):
+        found = [self.requirement()]
+        while self.peek():
+            word = self.next()
+            if word != ",":
+                raise bad_request("found '%s', expected: ',' or 'end of string'" % word)
+            if self.peek() in ("", ","):
+                raise bad_request("found '%s', expected: identifier after ','" % self.peek())
+            found.append(self.requirement())
+        return found
+
+    def requirement(self):
+        absent = self.peek() == "!"
+        if absent:
+            self.next()
+        key = self.next()
+        if not key or key in "=!<>(),":
+            self.wrong("found '%s', expected: identifier" % key)
+        self.check("key", key, naming.qualified_name(key))
+        if absent or self.peek() in ("", ","):
+            return lambda present: (key in present) != absent
+        sign = self.next()
+        if sign in ("in", "notin"):
+            values = self.several(key)
+            return lambda present: (present.get(key) in values) == (sign == "in")
+        if sign in ("=", "==", "!="):
+            value = self.value(key, 0, self.next() if self.peek() not in ("", ",") else "")
+            return lambda present: (present.get(key) == value) == (sign != "!=")
+        if sign in (">", "gt", "<", "lt"):
+            limit = self.whole(self.next())
+            return lambda present: _is_whole(present.get(key)) and (
+                int(present[key]) > limit if sign in (">", "gt") else int(present[key]) < limit)
+        return self.wrong("found '%s', expected: in, notin, =, ==, !=, gt, lt" % sign)
+
+    def several(self, key):
+        word = self.next()
+        if word != "(":
+            self.wrong("found '%s' expected: '('" % word)
+        values = set()
+        while True:
+            word = self.next()
+            if word not in (",", ")", ""):
+                values.add(self.value(key, len(values), word))
+                word = self.next()
+            if word == ")":
+                return values
+            if word != ",":
+                self.wrong("found '%s', expected: ',' or ')'" % word)
+
+    def value(self, key, place, word):
+        self.check("values[%d][%s]" % (place, key), word, naming.label_value(word))
+        return word
+
+    def whole(self, word):
+        if not _is_whole(word):
+            self.wrong("values[0]: Invalid value: %s: for 'Gt', 'Lt' operators, the value must be an integer" % word)
+        return int(word)
+
+    def check(self, place, value, texts):
+        if texts:
+            self.wrong("%s: %s" % (place, invalid_value(value, texts[0])))
+
+    @staticmethod
+    def wrong(words):
+        raise bad_request("unable to parse requirement: %s" % words)
 
 
-def _label_test(part, whole):
-    match = _SET.match(part)
-    if match:
-        values = {value.strip() for value in match["values"].split(",")}
-        if match["op"] == "in":
-            return lambda present, key=match["key"]: present.get(key) in values
-        return lambda present, key=match["key"]: present.get(key) not in values
-    match = _EQUAL.match(part)
-    if match:
-        if match["op"] == "!=":
-            return lambda present, key=match["key"], value=match["value"]: present.get(key) != value
-        return lambda present, key=match["key"], value=match["value"]: present.get(key) == value
-    match = _EXISTS.match(part)
-    if match:
-        return lambda present, key=match["key"], absent=bool(match["no"]): (key in present) != absent
-    raise bad_request("unable to parse requirement: found '%s' in the label selector \"%s\"" % (part, whole))
+def _is_whole(value):
+    return bool(value) and value.lstrip("-").isdigit()
 
 
 def fields(text, resource):
@@ -89,12 +145,9 @@ def fields(text, resource):
         if not match:
             raise bad_request("invalid selector: '%s'; can't understand '%s'" % (text, part))
         if match["key"] not in known:
-            why = "field label not supported: %s" % match["key"]
-            if resource.custom:
-                supported = ", ".join('"%s"' % field for field in known)
-                why = '"%s" is not a known field selector: only %s' % (match["key"], supported)
-            raise bad_request('Unable to find "%s, Resource=%s" that match label selector "", field selector "%s": %s'
-                              % (resource.api_version, resource.plural, text, why))
+            if resource.custom or resource.key in FIELDS:
+                raise bad_request("field label not supported: %s" % match["key"])
+            raise bad_request('"%s" is not a known field selector: only "metadata.name", "metadata.namespace"' % match["key"])
         tests.append((match["key"].split("."), match["op"] == "!=", match["value"]))
 
     def matches(obj):

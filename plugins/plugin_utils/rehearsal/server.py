@@ -40,7 +40,7 @@ class App:
     def __init__(self, store, version="v1.33.0"):
         self.store = store
         self.streams = set()
-        self.access = access.Access()
+        self.access = access.Access(now=store.clock.now)
         self.rest = rest.Rest(store)
         self.faults = Faults(self)
         self.time = Timekeeper(store.clock, self.streams)
@@ -48,7 +48,8 @@ class App:
         self.errors = []
         self.notes = []  # sentences about objects that were not loaded
         self.last_request = time.monotonic()
-        self.on_new_token = None
+        self.on_new_token = self.on_token_file = None
+        self.token_file_of = None  # whose token is in the folder's token file
         self.version = version + MARK
         self._routes = []
         self._extra = {}
@@ -93,6 +94,15 @@ class App:
             self.on_new_token(token)
         return token
 
+    def renew_token(self, user=None):
+        """Another token for a user, see :meth:`~.access.Access.renew`; into the token file when it is this user's."""
+        token = self.access.renew(user)
+        if user is None and self.on_new_token:
+            self.on_new_token(token)
+        if user is not None and user == self.token_file_of and self.on_token_file:
+            self.on_token_file(token)
+        return token
+
     # -- ASGI --------------------------------------------------------------
 
     async def __call__(self, scope, receive, send):
@@ -104,9 +114,10 @@ class App:
                           await _body_of(receive))
         row = self._audit(request)
         try:
-            answer = await self._answer(request)
+            answer = self.faults.instead(request, await self._answer(request))
         except status.ApiStatus as exc:
-            answer = (exc.code, exc.body(), {"retry-after": str(int(exc.retry_after))} if exc.retry_after else {})
+            headers = {"warning": request.warning} if request.warning else {}
+            answer = (exc.code, exc.body(), dict(headers, **{"retry-after": str(int(exc.retry_after))}) if exc.retry_after else headers)
         except Exception as exc:  # pylint: disable=broad-except
             self.note_error(exc)
             failure = status.ApiStatus(500, message="Internal error occurred: %s" % exc)
@@ -128,9 +139,10 @@ class App:
         target = rest.parse(request.path)
         if target is not None:
             access.check(request.user, rules, request, target)
-        elif rules is not None and request.path.startswith(OWN) and not request.path.startswith(FOR_ALL):
-            raise status.ApiStatus(403, message='forbidden: User "%s" cannot %s path "%s"' % (
-                request.user, request.method.lower(), request.path))
+        elif not request.path.startswith(OWN):
+            access.check_path(request.user, rules, request)
+        elif rules is not None and not request.path.startswith(FOR_ALL):
+            raise status.forbidden_path(request.user, request.method, request.path)
         for method, pattern, handler in self._routes:
             match = pattern.search(request.path) if method == request.method else None
             if match:
@@ -139,16 +151,22 @@ class App:
                 return await answer if asyncio.iscoroutine(answer) else answer
         if target is not None and target.plural == access.REVIEWS and request.method == "POST":
             return 201, access.review(request.user, rules, request.json({}))
+        if target is not None and target.plural == access.WHO and request.method == "POST":
+            return 201, access.who(request.user, rules, request.json({}))
         if target is not None:
             return self._rest(request, target)
         document = discovery.document(self.store, request.path, self._extra) if request.method == "GET" else None
-        return (200, document) if document else (404, "404 page not found\n")
+        if document is None and discovery.knows_group(self.store, request.path):
+            raise status.no_such_path()
+        return (200, document) if document else status.no_such_page()
 
     def _rest(self, request, target):
         group_version = "%s/%s" % (target.group, target.version) if target.group else target.version
         served = any(r.group == target.group and target.version in r.served for r in self.store.resources.values())
         if not served and group_version not in self._extra:
-            return 404, "404 page not found\n"
+            if any(r.group == target.group for r in self.store.resources.values()):
+                raise status.no_such_path()
+            return status.no_such_page()
         if self.faults.gone_as_http and request.flag("watch"):
             since = rest.number(request.query.get("resourceVersion") or "0", "resourceVersion")
             if 0 < since < self.store.compacted:
@@ -158,7 +176,8 @@ class App:
     def _public(self, request):
         if request.path == "/version":
             major, minor = self.version.lstrip("v").split(".")[:2]
-            return 200, {"major": major, "minor": minor, "gitVersion": self.version, "gitCommit": "", "gitTreeState":
+            return 200, {"major": major, "minor": minor, "emulationMajor": major, "emulationMinor": minor,
+                         "minCompatibilityMajor": major, "minCompatibilityMinor": str(int(minor) - 1), "gitVersion": self.version, "gitCommit": "", "gitTreeState":
                          "clean", "buildDate": "2026-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": ""}
         if request.path.rstrip("/") in access.PUBLIC:
             return 200, "ok"
@@ -220,7 +239,15 @@ class App:
 
     def _grant(self, request):
         asked = request.json({}) or {}
-        return 201, {"api_key": self.access.grant(asked.get("user", "restricted"), asked.get("rules") or [])}
+        user, seconds = asked.get("user", "restricted"), asked.get("expires")
+        if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float))):
+            raise status.bad_request("expires must be a number of seconds")
+        token = self.access.grant(user, asked.get("rules") or [], seconds)
+        if asked.get("file"):  # from now on the folder's token file holds this user's
+            self.token_file_of = user
+            if self.on_token_file:
+                self.on_token_file(token)
+        return 201, {"api_key": token}
 
 
 async def _body_of(receive):

@@ -18,8 +18,9 @@ import random
 import uuid
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock import to_timestamp
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import ownership, selectors, status
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import schema as schemas
-from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import selectors, status
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.lifecycle import Lifecycle
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.resources import (
     Resource,
     built_in,
@@ -96,7 +97,7 @@ class Store:
         self._draining = False
         for resource in built_in():
             self.register(resource)
-        self.on_event("namespaces", self._namespace_gone)
+        self.lifecycle = Lifecycle(self)
 
     # -- kinds -------------------------------------------------------------
 
@@ -157,14 +158,15 @@ class Store:
 
     # -- writing -----------------------------------------------------------
 
-    def create(self, plural, obj, user=SYSTEM, dry_run=False):
+    def create(self, plural, obj, user=SYSTEM, dry_run=False, manager=None):
         """Store a new object and return it; ``obj`` itself is not kept.
 
         :param obj: in any served version; ``metadata.generateName`` is honoured.
+        :param manager: under which name it is written (managedFields); None keeps no account of it.
         :raises ApiStatus: 409 when it exists, 422 by the schema, and what admission says.
         """
         resource = self.resources[plural]
-        obj = self._prepared(resource, copied(obj), user, fresh=True)
+        obj = self._prepared(resource, copied(obj), user)
         meta = obj["metadata"]
         if not resource.namespaced:
             meta.pop("namespace", None)
@@ -180,12 +182,14 @@ class Store:
         self._admit(resource, "CREATE", obj, None, user, dry_run)
         if key in self._entries[plural]:
             raise status.already_exists(resource, meta["name"])
+        self._account(resource, None, obj, manager)
         return obj if dry_run else self._commit(resource, key, ADDED, obj, None)
 
-    def update(self, plural, obj, subresource=None, user=SYSTEM, dry_run=False):
+    def update(self, plural, obj, subresource=None, user=SYSTEM, dry_run=False, manager=None):
         """Replace an object, or its status with ``subresource="status"``; returns the new object.
 
         :param obj: with ``metadata.resourceVersion`` it must be the stored one (409 otherwise).
+        :param manager: see :meth:`create`.
         :raises ApiStatus: 404, 409, 422 and what admission says.
         """
         resource = self.resources[plural]
@@ -195,13 +199,14 @@ class Store:
         if entry is None:
             raise status.not_found(resource, meta["name"])
         old = entry.obj
-        self.check_preconditions(resource, old, meta.get("uid"), meta.get("resourceVersion"))
-        new = self._prepared(resource, copied(obj), user)
+        self._check_version(resource, old, meta)
+        new = self._prepared(resource, copied(obj), user, old, subresource)
         new = _merged(resource, old, new, subresource)
         if old["metadata"].get("deletionTimestamp"):
             _refuse_new_finalizers(resource, old, new)
         if subresource is None:
             self._admit(resource, "UPDATE", new, old, user, dry_run)
+        self._account(resource, old, new, manager, subresource)
         return new if dry_run else self._changed(resource, key, old, new)
 
     def modify(self, plural, namespace, name, change):
@@ -233,12 +238,14 @@ class Store:
                 return None
             raise status.not_found(resource, name)
         old = entry.obj
-        self.check_preconditions(resource, old, uid, resource_version, "Precondition failed: ")
+        self.check_preconditions(resource, old, uid, resource_version)
         self._admit(resource, "DELETE", old, old, user, dry_run)
         finalizers = old["metadata"].get("finalizers")
         ending = bool(old["metadata"].get("deletionTimestamp"))
-        if dry_run or (ending and (finalizers or grace > 0)):
+        if dry_run or (ending and (finalizers or grace > 0 or plural == "namespaces")):
             return old
+        if plural == "namespaces":
+            return self._end_namespace(resource, key, old)
         if not finalizers and grace <= 0:
             return self._commit(resource, key, DELETED, old, old)
         new = copied(old)
@@ -249,6 +256,18 @@ class Store:
         if grace > 0:
             self.clock.after(grace, lambda: self._grace_over(plural, key, old["metadata"]["uid"]))
         return self._commit(resource, key, MODIFIED, new, old)
+
+    def _end_namespace(self, resource, key, old):
+        new = copied(old)
+        new["metadata"]["deletionTimestamp"] = self.timestamp()
+        new.setdefault("status", {})["phase"] = "Terminating"
+        return self._commit(resource, key, MODIFIED, new, old)
+
+    def forget_namespace(self, name):
+        """Remove a namespace that is being deleted, now that it is empty."""
+        old = self.get("namespaces", "", name)
+        if old is not None:
+            self._commit(self.resources["namespaces"], ("", name), DELETED, old, old)
 
     def record_event(self, obj, kind, reason, message, component="virt-controller"):
         """A core Event about ``obj`` of kind Normal or Warning; the same again only counts up."""
@@ -317,34 +336,57 @@ class Store:
         """Now as Kubernetes writes it."""
         return to_timestamp(self.clock.now())
 
-    def check_preconditions(self, resource, old, uid, version, prefix=""):
-        """409 unless ``uid`` and ``version`` (each may be None) are the object's."""
+    def check_preconditions(self, resource, old, uid, version):
+        """409 unless ``uid`` and ``version`` (each may be None) are those of an object that is to be deleted."""
         meta = old["metadata"]
         if uid and uid != meta["uid"]:
-            raise status.conflict(resource, meta["name"], "Precondition failed: UID in precondition: %s, "
-                                  "UID in object meta: %s" % (uid, meta["uid"]))
+            raise status.conflict_of_kind(resource, meta["name"], (
+                "the UID in the precondition (%s) does not match the UID in record (%s). The object might have been deleted "
+                "and then recreated" % (uid, meta["uid"])))
         if version and str(version) != meta["resourceVersion"]:
-            why = prefix and "%sResourceVersion in precondition: %s, ResourceVersion in object meta: %s" % (
-                prefix, version, meta["resourceVersion"])
-            raise status.conflict(resource, meta["name"], why or None)
+            raise status.conflict_of_kind(resource, meta["name"], (
+                "the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record (%s). The object "
+                "might have been modified" % (version, meta["resourceVersion"])))
 
-    def _prepared(self, resource, obj, user, fresh=False):
-        """Checked and completed by the schema of the version it came in, in the version that is stored."""
+    @staticmethod
+    def _check_version(resource, old, meta):
+        """409 unless what replaces ``old`` was made from it."""
+        known = old["metadata"]
+        if meta.get("uid") and meta["uid"] != known["uid"]:
+            raise status.conflict(resource, known["name"], (
+                "StorageError: invalid object, Code: 4, Key: /registry/%s/%s%s, ResourceVersion: 0, AdditionalErrorMsg: "
+                "Precondition failed: UID in precondition: %s, UID in object meta: %s" % (
+                    resource.key if resource.custom else resource.plural, known["namespace"] + "/" if known.get("namespace") else "",
+                    known["name"], meta["uid"], known["uid"])))
+        if meta.get("resourceVersion") and str(meta["resourceVersion"]) != known["resourceVersion"]:
+            raise status.conflict(resource, known["name"])
+
+    def _prepared(self, resource, obj, user, old=None, subresource=None):
+        """Checked and completed by the schema of the version it came in, in the version that is stored.
+
+        :param old: the stored object that it replaces; None: it is new.
+        """
         obj.setdefault("apiVersion", resource.api_version)
         obj.setdefault("kind", resource.kind)
         meta = obj.setdefault("metadata", {})
         meta.pop("managedFields", None)
+        for field in ("labels", "annotations", "finalizers", "ownerReferences"):
+            if field in meta and not meta[field]:
+                del meta[field]
         if not meta.get("name") and not meta.get("generateName"):
             raise status.invalid(resource, "", [("metadata.name", "FieldValueRequired",
                                                  "Required value: name or generateName is required")])
         system = is_system(user)
-        if fresh and resource.custom and resource.has_status and not system:
+        if resource.custom and resource.has_status and not system and subresource is None:
             obj.pop("status", None)
         version = obj["apiVersion"].split("/")[-1]
         schemas.prune(resource, obj, version)
+        if not system:
+            schemas.drop_nulls(resource.schemas.get(version) or {}, obj)
         schemas.default(resource, obj, version)
         if not system:
-            schemas.validate(resource, obj, version)
+            before = resource.converted(old, version) if old else None
+            schemas.validate(resource, obj, version, before, subresource)
         stored = resource.converted(obj, resource.version)
         if stored is not obj:
             schemas.prune(resource, stored, resource.version)
@@ -357,6 +399,16 @@ class Store:
             name = meta["generateName"][:58] + suffix
             if (meta.get("namespace") or "", name) not in self._entries[plural]:
                 return name
+
+    def _account(self, resource, old, new, manager, subresource=None):
+        """Keep managedFields, and note what this manager writes."""
+        kept = old["metadata"].get("managedFields") if old else None
+        if isinstance(manager, list):  # the account itself, by server-side apply
+            kept = manager
+        elif manager:
+            kept = ownership.after(old, new, manager, self.timestamp(), resource.api_version, subresource)
+        if kept:
+            new["metadata"]["managedFields"] = kept
 
     def _admit(self, resource, operation, obj, old, user, dry_run):
         for hook in self._admission[resource.key]:
@@ -407,8 +459,10 @@ class Store:
         self._remember(plural, event)
         for deliver in list(self._watchers[plural]):
             deliver(event)
+        self.lifecycle.follow(resource, key, kind, obj, old)
         self._queue.append((plural, kind, obj, old))
         self._drain()
+        self.lifecycle.settle(resource, key, kind, obj)
         return obj
 
     def _reindex(self, plural, key, kind, obj, old):
@@ -442,13 +496,6 @@ class Store:
             self._draining = False
         if failure and not self.on_error:
             raise failure
-
-    def _namespace_gone(self, kind, obj, old):
-        """A namespace takes everything in it along."""
-        if kind == DELETED:
-            for resource in list(self.resources.values()):
-                for item in self.list(resource.key, obj["metadata"]["name"]) if resource.namespaced else ():
-                    self.delete(resource.key, item["metadata"]["namespace"], item["metadata"]["name"])
 
 
 _FIXED = ("name", "namespace", "uid", "creationTimestamp", "generation", "resourceVersion", "deletionTimestamp",
@@ -489,6 +536,7 @@ def _spec_of(resource, obj):
 def _refuse_new_finalizers(resource, old, new):
     added = set(new["metadata"].get("finalizers") or []) - set(old["metadata"].get("finalizers") or [])
     if added:
-        text = "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers %s" % (
-            json.dumps(sorted(added)))
-        raise status.invalid(resource, old["metadata"]["name"], [("metadata.finalizers", "FieldValueForbidden", text)])
+        text = "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{%s}" % (
+            ", ".join(json.dumps(name) for name in sorted(added)))
+        causes = [("metadata.finalizers", "FieldValueForbidden", text)]
+        raise status.invalid(resource, old["metadata"]["name"], causes if resource.custom else causes * 2)

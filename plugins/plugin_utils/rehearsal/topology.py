@@ -8,7 +8,9 @@
 A topology is YAML. Everything is optional::
 
     description: one line
-    extends: default                   # another topology; what is said here takes the place of what it says
+    extends: default                   # another topology; what is said here takes the place of what it says,
+                                       # but objects, pods and script are added to what it has
+    change: {hana-prod: {fail: restart}}                   # other values for nodes, VMs and pods of these names
     generation: "1.9"                  # KubeVirt release
     start: 2026-11-21T20:00:00+00:00   # the simulated clock's first instant
     live_migration:                    # HyperConverged's block, in the API's own words
@@ -48,6 +50,20 @@ A topology is YAML. Everything is optional::
         tolerations: []
         model: host-model
         cpu_limit: 4                   # an explicit limit, which switches multifd off
+    pods:                              # other pods, see ordinary_pods.py
+      - name: web
+        namespace: portal
+        kind: ReplicaSet               # or StatefulSet, DaemonSet, Mirror, Bare, Finished
+        node: hana-a                   # a list is used in turn; without it all nodes
+        count: 3
+        memory: 1Gi
+        cpus: 1
+        grace: 30                      # seconds it takes to end
+        empty_dir: true
+        budget: {minAvailable: 2}      # a PodDisruptionBudget
+        labels: {}
+    kinds: [NodeMaintenance]           # kinds of platform_kinds.py to serve though there is no object of them
+    script: []                         # what others do meanwhile, see script.py
     objects: []                        # any further objects, as Kubernetes has them
 
 Objects of a real cluster (``--objects``) may be single documents, multi-document
@@ -70,12 +86,14 @@ HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "topolog
 CORE = ("Namespace", "Node", "Pod", "PersistentVolume", "PersistentVolumeClaim", "ResourceQuota", "Service")
 START = "2026-11-21T20:00:00+00:00"
 KEYS = ("description", "generation", "start", "live_migration", "eviction_strategy", "network", "nodes", "vms",
-        "objects")
+        "pods", "kinds", "script", "objects")
+ADDED = ("objects", "pods", "script")
 NODE_KEYS = ("memory", "cpus", "hugepages_1gi", "hugepages_2mi", "cpu_manager", "link", "labels", "taints",
              "annotations", "cordoned")
 VM_KEYS = ("name", "namespace", "node", "memory", "cpus", "hugepages", "dedicated_cpus", "disk", "access", "dirty_rate",
            "working_set", "zero_fraction", "fail", "eviction_strategy", "labels", "annotations",
            "node_selector", "tolerations", "affinity", "model", "machine_type", "cpu_limit", "count", "data_volume")
+POD_KEYS = ("name", "namespace", "kind", "node", "count", "memory", "cpus", "grace", "empty_dir", "budget", "labels")
 SCALE = re.compile(r"^scale:(\d+)x(\d+)$")
 
 
@@ -85,6 +103,9 @@ class Topology:
 
     :ivar nodes: list of ``{name, ...}`` with :data:`NODE_KEYS`.
     :ivar vms: list of ``{name, namespace, node (None: stopped), ...}`` with :data:`VM_KEYS`.
+    :ivar pods: list of dict with :data:`POD_KEYS`.
+    :ivar kinds: names of kinds to serve.
+    :ivar script: entries of :mod:`.script`.
     :ivar objects: raw objects.
     :ivar notes: sentences about what was left out, and why.
     """
@@ -96,6 +117,9 @@ class Topology:
     network: dict = None
     nodes: list = field(default_factory=list)
     vms: list = field(default_factory=list)
+    pods: list = field(default_factory=list)
+    kinds: list = field(default_factory=list)
+    script: list = field(default_factory=list)
     objects: list = field(default_factory=list)
     notes: list = field(default_factory=list)
 
@@ -129,6 +153,8 @@ def load(source=None, objects=(), generation=None):
         live_migration=document.get("live_migration") or {}, network=document.get("network"),
         eviction_strategy=document.get("eviction_strategy", "LiveMigrate"),
         nodes=list(_nodes(document.get("nodes") or [])), vms=list(_vms(document.get("vms") or [])), objects=raw,
+        pods=list(_pods(document.get("pods") or [])), kinds=list(document.get("kinds") or []),
+        script=list(document.get("script") or []),
     )
 
 
@@ -142,8 +168,31 @@ def _document(source):
     documents = _parsed(path, "A topology is a file, one of %s, or scale:<nodes>x<vms>." % ", ".join(names()))
     if len(documents) != 1 or not isinstance(documents[0], dict):
         raise BadInput("The topology %s is not one YAML mapping." % source, "See the head of topology.py for its form.")
-    base = documents[0].pop("extends", None)
-    return dict(_document(base), **documents[0]) if base else documents[0]
+    said = documents[0]
+    base, changes = said.pop("extends", None), said.pop("change", None) or {}
+    if base:
+        below = _document(base)
+        more = {key: (below.get(key) or []) + (said[key] or []) for key in ADDED if key in said}
+        said = dict(dict(below, **said), **more)
+    for key in ("nodes", "vms", "pods") if changes else ():
+        said[key] = [other for entry in said.get(key) or [] for other in _altered(entry, changes)]
+    known = {name for key in ("nodes", "vms", "pods") for entry in said.get(key) or []
+             for name in [entry.get("name")] + list(entry.get("names") or ())} if changes else set()
+    if set(changes) - known:
+        raise BadInput("The topology %s changes %s, which it does not have." % (source, ", ".join(sorted(set(changes) - known))),
+                       "Known are: %s." % ", ".join(sorted(filter(None, known))))
+    return said
+
+
+def _altered(entry, changes):
+    """An entry with the values that ``change`` has for it; names that share it go their own way."""
+    own = [name for name in entry.get("names") or () if name in changes]
+    if own:
+        yield dict(entry, names=[name for name in entry["names"] if name not in own])
+        for name in own:
+            yield dict(entry, names=[name], **changes[name])
+    else:
+        yield dict(entry, **(changes.get(entry.get("name")) or {}))
 
 
 def _parsed(path, remedy):
@@ -198,6 +247,8 @@ def _generation_of(objects):
 def _nodes(entries):
     for entry in entries:
         entry = dict(entry)
+        if "names" in entry and not entry["names"]:
+            continue
         if entry.get("prefix"):
             found = ["%s-%d" % (entry["prefix"], index) for index in range(1, int(entry.get("count", 1)) + 1)]
         else:
@@ -218,6 +269,12 @@ def _vms(entries):
         for index in range(int(count or 1)):
             name = "%s-%02d" % (entry["name"], index + 1) if count else entry["name"]
             yield dict(kept, name=name, node=on[index % len(on)])
+
+
+def _pods(entries):
+    for entry in entries:
+        _refuse_unknown("pods %s" % entry.get("name"), entry, POD_KEYS)
+        yield dict({"namespace": "default"}, **entry)
 
 
 def _refuse_unknown(what, entry, known):

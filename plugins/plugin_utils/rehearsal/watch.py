@@ -11,9 +11,10 @@ import json
 
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import status
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import store as stores
-from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.wire import Stream
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.wire import TRUE, Stream
 
 BOOKMARK_EVERY = 60.0  # simulated seconds
+BOOKMARK_BEFORE = 2.0  # and one so long before the end
 DEFAULT_TIMEOUT = 2700.0  # without timeoutSeconds a server ends a watch after 30 to 60 minutes
 
 
@@ -26,16 +27,22 @@ def open_watch(store, resource, version, namespace, matches, query):
     stream = Stream("application/json", wakes=True)
     watch = _Watch(store, resource, version, namespace, matches, stream)
     since = query.get("resourceVersion") or "0"
+    if not since.isdigit():
+        raise status.failure(status.not_a_version(since))
     try:
-        watch.start(number(since, "resourceVersion"))
+        watch.start(int(since))
+        if query.get("sendInitialEvents") in TRUE:
+            watch.bookmark({"k8s.io/initial-events-end": "true"})
     except status.ApiStatus as exc:  # once a watch is accepted, its end is told in the stream
         watch.line(b"ERROR", json.dumps(exc.body()).encode())
         stream.close()
         return stream
     timeout = number(query.get("timeoutSeconds") or "0", "timeoutSeconds") or DEFAULT_TIMEOUT
     ends = [store.clock.after(timeout, stream.close)]
-    if query.get("allowWatchBookmarks") in ("true", "1", "True"):
+    if query.get("allowWatchBookmarks") in TRUE:
         ends.append(watch.bookmark_later())
+        if timeout > BOOKMARK_BEFORE:
+            ends.append(store.clock.after(timeout - BOOKMARK_BEFORE, watch.bookmark))
     stop = store.watch(resource.key, watch.deliver)
 
     def ended():
@@ -56,7 +63,9 @@ def number(text, name):
     try:
         return int(text)
     except ValueError as exc:
-        raise status.bad_request('Invalid value: "%s": %s must be a number' % (text, name)) from exc
+        if name == "resourceVersion":
+            raise status.bad_request("invalid resource version: %s" % status.not_a_version(text)) from exc
+        raise status.bad_request('strconv.ParseInt: parsing "%s": invalid syntax' % text) from exc
 
 
 class _Watch:
@@ -100,12 +109,16 @@ class _Watch:
         """A bookmark every minute until the end."""
 
         def bookmark():
-            if self.over:
-                return
-            self.line(b"BOOKMARK", json.dumps({
-                "kind": self.resource.kind, "apiVersion": self.resource.api_version_of(self.version),
-                "metadata": {"resourceVersion": str(self.store.version), "creationTimestamp": None},
-            }).encode())
-            self.store.clock.after(BOOKMARK_EVERY, bookmark)
+            if not self.over:
+                self.bookmark()
+                self.store.clock.after(BOOKMARK_EVERY, bookmark)
 
         return self.store.clock.after(BOOKMARK_EVERY, bookmark)
+
+    def bookmark(self, annotations=None):
+        """One bookmark now."""
+        meta = {"resourceVersion": str(self.store.version), "creationTimestamp": None}
+        if annotations:
+            meta["annotations"] = annotations
+        self.line(b"BOOKMARK", json.dumps({
+            "kind": self.resource.kind, "apiVersion": self.resource.api_version_of(self.version), "metadata": meta}).encode())

@@ -33,17 +33,21 @@ class Request:
         self.body = body
         self.user = user
         self.groups = {}
+        self.warning = None  # a Warning header that goes with a refusal, too
 
     def flag(self, name):
         """A boolean query parameter."""
         return name in self.query and self.query[name] in TRUE
 
-    def json(self, empty=None):
+    def json(self, empty=None, words=None):
         """The body as JSON or YAML data; ``empty`` when there is none.
 
+        :param words: of the refusal, also of an empty body.
         :raises ApiStatus: 400 when it does not parse.
         """
         if not self.body.strip():
+            if words:
+                raise bad_request(words)
             return empty
         try:
             if "yaml" in self.headers.get("content-type", ""):
@@ -52,7 +56,7 @@ class Request:
                 return load_yaml(self.body)[0]
             return json.loads(self.body)
         except Exception as exc:
-            raise bad_request("the body of the request could not be decoded: %s" % exc) from exc
+            raise bad_request(words or "the body of the request could not be decoded: %s" % exc) from exc
 
     @property
     def dry_run(self):

@@ -23,14 +23,15 @@ IGNORED = "kubevirt.io/func-test-ignore-migration-backoff"
 
 def seconds_left(world, vmim, vmi):
     """Seconds that this migration still waits; 0 or less: none."""
-    if not _is_own(vmim) or IGNORED in vmim["metadata"]["annotations"]:
+    own = (EVACUATION, WORKLOAD_UPDATE) if world.generation.update_backoff else (EVACUATION,)
+    if not _is_own(vmim, own) or IGNORED in vmim["metadata"]["annotations"]:
         return 0
     siblings = world.store.by_index(VMIM, "vmi", key_of(vmi))
     failures, latest = 0, None
     for other in sorted((one for one in siblings if one is not vmim and not is_deleted(one)), key=age, reverse=True):
         if age(other) > age(vmim):
             return 0  # only the newest one waits
-        if phase_of(other) == "Succeeded" or not _is_own(other):
+        if phase_of(other) == "Succeeded" or not _is_own(other, own):
             break
         if phase_of(other) == "Failed":
             failures += 1
@@ -38,9 +39,9 @@ def seconds_left(world, vmim, vmi):
     return latest + FIRST * 2 ** (failures - 1) - world.now() if failures else 0
 
 
-def _is_own(vmim):
+def _is_own(vmim, marks):
     notes = vmim["metadata"].get("annotations") or {}
-    return EVACUATION in notes or WORKLOAD_UPDATE in notes
+    return any(mark in notes for mark in marks)
 
 
 def age(vmim):

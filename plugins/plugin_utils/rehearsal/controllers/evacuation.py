@@ -17,7 +17,6 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.con
     CREATED_BY,
     EVACUATION,
     FINAL,
-    JOB_UID,
     VMI,
     VMIM,
     Loop,
@@ -64,20 +63,30 @@ class Evacuation:
 
     def _evict(self, request):
         key = (request.groups["ns"], request.groups["name"])
+        body = request.json({}) or {}
+        dry_run = request.dry_run or "All" in ((body.get("deleteOptions") or {}).get("dryRun") or [])
+        self.evict(key, body, dry_run)
+        return 201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+
+    def evict(self, key, body, dry_run=False):
+        """Evict a pod, for whoever asks.
+
+        :param key: ``(namespace, name)``.
+        :param body: the Eviction (dict).
+        :raises ApiStatus: 404, 429, and 500 when two budgets cover it.
+        """
         pod = self.store.get("pods", *key)
         if pod is None:
             raise status.not_found(self.store.resource("pods"), key[1])
-        body = request.json({}) or {}
-        dry_run = request.dry_run or "All" in ((body.get("deleteOptions") or {}).get("dryRun") or [])
         labels = pod["metadata"].get("labels") or {}
         if labels.get("kubevirt.io") == "virt-launcher" and is_active(pod) and not is_deleted(pod):
             self._intercept(pod, labels, body, dry_run)
-        elif labels.get("kubevirt.io") == "hotplug-disk":
+        elif labels.get("kubevirt.io") == "hotplug-disk" and self.world.generation.hotplug_refusal:
             raise refusal("cannot evict hotplug pod")
-        self._budgets(pod)
+        self.world.budgets.ask(pod, dry_run)
         if not dry_run and not is_deleted(pod):
-            self.store.delete("pods", *key, grace=int(pod["spec"].get("terminationGracePeriodSeconds") or 30))
-        return 201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
+            grace = pod["spec"].get("terminationGracePeriodSeconds")
+            self.store.delete("pods", *key, grace=30 if grace is None else int(grace))
 
     def _intercept(self, pod, labels, body, dry_run):
         """Refuse with 429 unless this guest may be shut down."""
@@ -91,10 +100,12 @@ class Evacuation:
         name = "%s/%s" % key_of(vmi)
         if strategy == "LiveMigrate" and not movable:
             raise refusal('VMI "%s" is configured with an eviction strategy but is not live-migratable' % name)
-        if JOB_UID in labels and pod["spec"].get("nodeName") != vmi["status"].get("nodeName"):
+        if pod["spec"].get("nodeName") != vmi["status"].get("nodeName"):  # also the old pod, just after the hand-over
             raise refusal("Eviction request for target Pod")
         text = 'Eviction triggered evacuation of VMI "%s"' % name
         if vmi["status"].get("evacuationNodeName"):
+            if not self.world.generation.refuses_repeats:
+                return  # the guest's budget has the word
             raise refusal("Evacuation in progress: " + text)
         if not dry_run:
             self._mark(vmi, pod, body)
@@ -111,20 +122,6 @@ class Evacuation:
                 new["metadata"].setdefault("annotations", {})["kubevirt.io/eviction-source"] = "descheduler"
 
         self.world.change_vmi(vmi, marked)
-
-    def _budgets(self, pod):
-        """A PodDisruptionBudget that allows nothing."""
-        from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.scheduler import (
-            selects,
-        )
-
-        for budget in self.store.list("poddisruptionbudgets.policy", pod["metadata"]["namespace"]):
-            if selects((budget.get("spec") or {}).get("selector"), pod["metadata"].get("labels") or {}) and not (
-                    budget.get("status") or {}).get("disruptionsAllowed", 0):
-                raise status.ApiStatus(
-                    429, message="Cannot evict pod as it would violate the pod's disruption budget.", retry_after=10,
-                    details={"causes": [{"reason": "DisruptionBudget", "message": "The disruption budget %s needs more "
-                                         "healthy pods" % budget["metadata"]["name"]}]})
 
     # -- the controller --------------------------------------------------------------
 

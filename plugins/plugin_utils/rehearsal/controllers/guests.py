@@ -131,6 +131,7 @@ class Guests:
         vmi["metadata"].setdefault("labels", {})
         populate.started(vmi, pods[0]["spec"]["nodeName"], {k: v for k, v in claims.items() if v}, self.world.stamp(),
                          self.world.generation, self.world.config())
+        vmi["status"]["launcherContainerImageVersion"] = "virt-launcher:" + self.world.launcher_release()
         vmi["status"]["activePods"] = {pod["metadata"]["uid"]: pod["spec"].get("nodeName", "") for pod in pods}
 
     # -- machines ------------------------------------------------------------------

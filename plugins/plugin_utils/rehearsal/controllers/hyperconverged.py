@@ -32,6 +32,7 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.sto
 
 OPERATOR = "hyperconverged-cluster-operator"
 JSON_PATCH = "kubevirt.kubevirt.io/jsonpatch"
+WORKLOADS = {"workloadUpdateMethods": ["LiveMigrate"], "batchEvictionSize": 10, "batchEvictionInterval": "1m0s"}
 CONFIG_SETTLES = (3.0, 8.0)  # seconds of flapping conditions after any change of KubeVirt's spec
 
 
@@ -62,6 +63,9 @@ def wanted_spec(hco, spec):
     configuration = new.setdefault("configuration", {})
     configuration.pop("migrations", None)
     configuration.update(wanted_configuration(hco))
+    asked = hco.get("spec") or {}
+    new["workloadUpdateStrategy"] = copied(
+        (asked.get("virtualization") or {}).get("workloadUpdateStrategy") or asked.get("workloadUpdateStrategy") or WORKLOADS)
     text = (hco["metadata"].get("annotations") or {}).get(JSON_PATCH)
     if text:
         try:

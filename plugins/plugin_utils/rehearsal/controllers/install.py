@@ -8,8 +8,14 @@
 from __future__ import annotations
 
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import crds, kinds, populate
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import script as scripts
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.actors import Actors
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.admission import Admission
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.budgets import Budgets
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.evacuation import Evacuation
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.guest_budgets import (
+    GuestBudgets,
+)
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.guests import Guests
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.hyperconverged import (
     HyperConverged,
@@ -26,6 +32,10 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.con
     Migrations,
 )
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.virt_handler import Handlers
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.workload_updates import (
+    WorkloadUpdates,
+)
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.workloads import Workloads
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.world import HCO, World
 
 
@@ -39,8 +49,10 @@ def prepare(store, generation, definitions=()):
     store.resource(HCO).convert = kinds.converted
 
 
-def install(store, api, generation, seed=0):
+def install(store, api, generation, seed=0, script=()):
     """Start all controllers on what the store holds; returns the :class:`~.world.World`.
+
+    :param script: entries of :mod:`~..script`.
 
     :param api: the :class:`~..server.App` that gets the endpoints; None for tests without HTTP.
     """
@@ -51,18 +63,34 @@ def install(store, api, generation, seed=0):
     world.guests = Guests(world)
     world.handlers = Handlers(world)
     world.migrations = Migrations(world)
+    if generation.guest_budgets:
+        world.guest_budgets = GuestBudgets(world)
+    world.budgets = Budgets(world)
+    Workloads(world)
     world.evacuation = Evacuation(world, world.migrations)
+    WorkloadUpdates(world, world.migrations)
     world.hyperconverged_operator = HyperConverged(world)
     world.nodes = Nodes(world)
+    Actors(world)
     if api is not None:
         for part in (world.evacuation, Subresources(world, world.evacuation), LauncherLog(world, world.handlers),
                      Metrics(world, world.handlers)):
             part.routes(api)
+    _script(world, api, script)
     return world
+
+
+def _script(world, api, entries):
+    """The script engine: its entries, and its endpoint."""
+    engine = world.script = scripts.Script(world, api)
+    engine.add(list(entries or ()))
+    if api is not None:
+        for method, answer in (("POST", engine.post), ("GET", engine.get), ("DELETE", engine.clear)):
+            api.route(method, scripts.PATH, answer)
 
 
 def cluster(store, api, topology, definitions=(), seed=0):
     """The whole: kinds, the objects of a :class:`~..topology.Topology`, controllers; returns the World."""
     prepare(store, topology.generation, definitions)
     populate.fill(store, topology)
-    return install(store, api, topology.generation, seed)
+    return install(store, api, topology.generation, seed, topology.script)

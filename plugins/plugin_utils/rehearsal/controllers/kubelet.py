@@ -38,16 +38,38 @@ class Kubelets:
         if kind == "DELETED":
             self._started.discard(uid)
             self._ending.discard(uid)
+        elif pod["spec"].get("nodeName") in self.world.down:
+            pass  # nobody there; see resume
         elif is_deleted(pod):
             if uid not in self._ending:
                 self._ending.add(uid)
-                self.world.later(*POD_END, lambda: self._gone(key_of(pod), uid))
+                self._end_later(pod, uid)
         elif pod["spec"].get("nodeName") and phase_of(pod) == "Pending" and uid not in self._started:
             self._started.add(uid)
             self.world.later(0.2, 0.6, lambda: self._creating(key_of(pod), uid))
             launcher = (pod["metadata"].get("labels") or {}).get("kubevirt.io") == "virt-launcher"
             if knob(pod, "fail") != "pod-stuck":
                 self.world.later(*(LAUNCHER_START if launcher else POD_START), lambda: self._ready(key_of(pod), uid))
+
+    def _end_later(self, pod, uid):
+        part = (pod["metadata"].get("labels") or {}).get("kubevirt.io")
+        if part == "virt-handler":
+            self.world.handlers.leave(pod["spec"]["nodeName"], lambda: self._gone(key_of(pod), uid))
+        elif part:
+            self.world.later(*POD_END, lambda: self._gone(key_of(pod), uid))
+        else:  # other people's pods need all the time they are given
+            grace = float(pod["metadata"].get("deletionGracePeriodSeconds") or 0)
+            self.world.after(max(0.5, grace), lambda: self._gone(key_of(pod), uid))
+
+    def resume(self, node):
+        """A node is back: go on with what is to be started and ended there."""
+        for pod in self.store.by_index("pods", "node", node):
+            self._started.discard(pod["metadata"]["uid"])
+            self._ending.discard(pod["metadata"]["uid"])
+            self._pod("MODIFIED", pod, pod)
+
+    def _away(self, pod):
+        return pod is None or pod["spec"].get("nodeName") in self.world.down
 
     def _same(self, key, uid):
         pod = self.store.get("pods", *key)
@@ -63,12 +85,12 @@ class Kubelets:
 
     def _ready(self, key, uid):
         pod = self._same(key, uid)
-        if pod is not None and not is_deleted(pod) and phase_of(pod) == "Pending":
+        if not self._away(pod) and not is_deleted(pod) and phase_of(pod) == "Pending":
             self.store.modify("pods", *key, lambda new: running(new, self.world.stamp(), address(uid)))
 
     def _gone(self, key, uid):
         pod = self._same(key, uid)
-        if pod is None:
+        if self._away(pod):
             return
         if phase_of(pod) not in FINAL:
             self.end(key, uid, "Failed")

@@ -28,9 +28,15 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.sto
 POLL = 0.4
 SINGLE_STREAM = 1e9  # bytes/s that one TLS connection carries; not calibrated (facts 4.4, 12.2)
 MULTIFD_STREAMS = 8
+THREADS = "kubevirt.io/multiThreadedQemuMigration"
 LINK_USE = 0.9  # of a link's nominal rate
 DEFAULT_LINK = "25G"
 ABORT_TAKES = (1.0, 3.0)
+POST_COPY_WAITS = 20.0  # seconds until a broken link ends a post-copy
+POST_COPY_FAILED = (
+    "Live migration failed error encountered during MigrateToURI3 libvirt api call: virError(Code=9, Domain=10, "
+    "Message='operation failed: job 'migration out' failed in post-copy phase')"
+)
 MIB = 1024 ** 2
 
 
@@ -115,10 +121,16 @@ class Job:
         limit = target_pod.quantity(self.settings["bandwidth_per_migration"])
         # Whole MiB/s, at least one (facts 4.5).
         limit = max(1, int(limit / MIB + 0.5)) * MIB if limit else math.inf
-        return min(limit, SINGLE_STREAM * (MULTIFD_STREAMS if self.multifd() else 1))
+        return min(limit, SINGLE_STREAM * self.streams())
 
-    def multifd(self):
-        """Whether eight connections are used (facts 4.4)."""
+    def streams(self):
+        """How many connections the memory is sent over: 8, or 1; older releases do as an annotation says (facts 4.4)."""
+        if self.world.generation.multifd:
+            return MULTIFD_STREAMS if self._multifd() else 1
+        asked = (self.vmi["metadata"].get("annotations") or {}).get(THREADS, "")
+        return max(1, int(asked)) if asked.isdigit() else 1
+
+    def _multifd(self):
         generation = self.world.generation
         limits = ((self.vmi["spec"]["domain"].get("resources") or {}).get("limits") or {})
         if target_pod.quantity(limits.get("cpu"), 1000):
@@ -184,14 +196,16 @@ class Job:
             self._end("failed", reason)
 
     def cut_link(self):
-        """Nothing gets through any more."""
+        """Nothing gets through any more; a guest in post-copy is lost for that (facts 4.15)."""
         self.cut = True
         self.set_bandwidth(0.0)
+        if self.mode == precopy.POSTCOPY:
+            self.world.after(POST_COPY_WAITS, lambda: self.fail(POST_COPY_FAILED))
 
     def fail(self, reason):
         """The copy breaks off with an error of libvirt's."""
         if self.outcome is None:
-            self._end("failed", reason)
+            self._end("failed", POST_COPY_FAILED if self.mode == precopy.POSTCOPY else reason)
 
     # -- the copy ------------------------------------------------------------------
 
@@ -238,6 +252,8 @@ class Job:
         if disruption and self.mode != precopy.PAUSED:
             if allowed["allow_post_copy"]:
                 self.run.post_copy(now)
+                if self.cut:
+                    self.cut_link()
             else:
                 self.run.pause(now)
                 self.budget *= 2

@@ -17,15 +17,19 @@ NOT_SHARED = "cannot migrate VMI: PVC %s is not shared, live migration requires 
 
 
 def conditions(vmi, node, config, generation, now):
-    """Arguments of :func:`~.world.set_condition` for both conditions.
+    """Arguments of :func:`~.world.set_condition` for the conditions that this release has.
 
     :param node: the guest's Node, or None when it need not be looked at.
     """
     found = list(_refusals(vmi, node, config, generation))
     storage = [text for reason, text in found if reason != "DisksNotLiveMigratable"]
+    if generation.disks_first:
+        found.sort(key=lambda row: row[0] != "DisksNotLiveMigratable")
     live = {"kind": "LiveMigratable", "state": not found}
     if found:
         live.update(reason=found[0][0], message=found[0][1])
+    if not generation.storage_condition:
+        return [live]
     apart = {"kind": "StorageLiveMigratable", "state": not storage}
     if storage:
         apart.update(reason="NotMigratable", message=", ".join(storage))
@@ -44,7 +48,7 @@ def local_disks(vmi):
 
 
 def _refusals(vmi, node, config, generation):
-    """``(reason, message)`` in the order of the checks; disks come last since 1.6."""
+    """``(reason, message)`` in the order of the checks; disks come last."""
     spec = vmi["spec"]
     domain, devices = spec["domain"], spec["domain"].get("devices") or {}
     if not _network_moves(vmi):
@@ -69,7 +73,9 @@ def _refusals(vmi, node, config, generation):
         yield "NoTSCFrequencyNotLiveMigratable", "Hyper-V reenlightenment needs a TSC frequency, and none is known"
     if ((domain.get("features") or {}).get("hypervPassthrough") or {}).get("enabled"):
         yield "HypervPassthroughNotLiveMigratable", "all Hyper-V features of the host are passed through"
-    if generation.release <= (1, 8) and any(
+    if devices.get("filesystems") and not generation.virtiofs_moves:
+        yield "VirtIOFSNotLiveMigratable", "a volume is shared with the guest by virtiofs"
+    if not generation.reservations_move and any(
             (disk.get("lun") or {}).get("reservation") for disk in devices.get("disks") or []):
         yield "PersistentReservationNotLiveMigratable", "a disk uses SCSI persistent reservations"
     for text in _disk_refusals(vmi):

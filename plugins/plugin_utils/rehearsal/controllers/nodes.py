@@ -10,6 +10,7 @@ from __future__ import annotations
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock import from_timestamp
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.target_pod import SCHEDULABLE
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.world import (
+    has_condition,
     is_deleted,
     phase_of,
     set_label,
@@ -42,7 +43,8 @@ class Nodes:
         if node is None:
             return
         pod = self.world.handler_pod(name)
-        if pod is not None and phase_of(pod) == "Running" and not is_deleted(pod):
+        up = name not in self.world.down and pod is not None and not has_condition(pod, "Ready", "False")
+        if up and phase_of(pod) == "Running" and not is_deleted(pod):
             self.store.modify("nodes", "", name, self._beaten)
         elif self._silence(node) > SILENCE:
             self.store.modify("nodes", "", name, lambda new: set_label(new, SCHEDULABLE, "false"))

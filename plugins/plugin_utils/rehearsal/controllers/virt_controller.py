@@ -10,6 +10,8 @@ Source: facts 1.4-1.17, 2.1-2.9, 8.1-8.4. The copy itself is virt-handler's.
 
 from __future__ import annotations
 
+import math
+
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock import from_timestamp
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers import (
     backoff,
@@ -17,6 +19,7 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.con
     target_pods,
 )
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.handoff import hand_over
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.holds import Holds
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.queue import Slots, priority_of
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.world import (
     CONTROLLER,
@@ -51,6 +54,7 @@ class Migrations:
         self.generation = world.generation
         self.loop = Loop(world, self.reconcile, (0.4, 1.5))
         self.slots = Slots(world, self.loop)
+        self.holds = Holds(world) if world.generation.waits_for_volumes else None
         self.store.on_event(VMIM, self._migration_changed)
         self.store.on_event(VMI, self._vmi_changed)
         self.store.on_event("pods", self._pod_changed)
@@ -81,15 +85,19 @@ class Migrations:
         uid = (pod["metadata"].get("labels") or {}).get(target_pods.CREATED_BY)
         vmi = self.world.vmi_of_uid(uid) if uid else None
         if vmi is not None:
-            for vmim in self.store.by_index(VMIM, "vmi", key_of(vmi)):
-                if phase_of(vmim) not in FINAL:
-                    self.loop.add(key_of(vmim))
+            self.look_at(vmi)
             if kind != "MODIFIED" or _place(pod) != _place(old):
                 self._count_pods(vmi)
 
     def _quota_changed(self, kind, quota_object, old):
         for vmim in self.store.by_index(VMIM, "open", True):
             if has_condition(vmim, quota.CONDITION):
+                self.loop.add(key_of(vmim))
+
+    def look_at(self, vmi):
+        """Something that this guest's migrations wait for has changed."""
+        for vmim in self.store.by_index(VMIM, "vmi", key_of(vmi)):
+            if phase_of(vmim) not in FINAL:
                 self.loop.add(key_of(vmim))
 
     def _count_pods(self, vmi):
@@ -201,6 +209,10 @@ class Migrations:
             self.slots.forget(key_of(vmim))
             self._set_phase(vmim, "Scheduling", lambda new: drop_condition(new, quota.CONDITION))
             return
+        held = self.holds.refusal(vmim, vmi) if self.holds is not None else None
+        if held is not None:
+            self._held(vmim, vmi, *held)
+            return
         wait = backoff.seconds_left(self.world, vmim, vmi)
         if wait > 0:
             self.world.event(vmi, "MigrationBackoff", "waits %d s before the next attempt" % wait, "Warning")
@@ -212,10 +224,16 @@ class Migrations:
             vmim = self.store.modify(VMIM, *key_of(vmim), lambda new: new["status"].update(
                 migrationState={"sourcePod": source["metadata"]["name"]}))
         retry = self.slots.refusal(vmim, vmi, len(own))
-        if retry is None:
-            self._create_target(vmim, vmi, source)
-        else:
+        if retry is not None:
             self.slots.queue(key_of(vmim), retry, priority_of(vmim))
+        elif self.world.guest_budgets is None or self.world.guest_budgets.protected(vmim, vmi):
+            self._create_target(vmim, vmi, source)
+
+    def _held(self, vmim, vmi, seconds, failure):
+        if failure:
+            self._fail(self.store.get(VMIM, *key_of(vmim)), vmi, None, failure, False)
+        elif seconds < math.inf:
+            self._again(vmim, seconds)
 
     def _create_target(self, vmim, vmi, source):
         node = self.store.get("nodes", "", (vmi.get("status") or {}).get("nodeName"))

@@ -16,6 +16,8 @@ Source: facts 1.10-1.13, 4.1-4.2, 4.13-4.14, 8.4-8.6. Injected failures (annotat
 * ``link-stall``: the link carries nothing any more after 20 s
 * ``never-converges``: the guest dirties four times as fast as the copy runs
 * ``restart``: the launcher dies at the hand-over and the VM starts anew
+* ``post-copy-lost``: the link breaks 5 s after post-copy began, and the guest is lost
+* ``hotplug-stuck``: a hotplug that the migration was for is never done, and its VMIM stays Running
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.con
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.migratability import conditions
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.world import (
     NODE_LABEL,
+    OUTDATED,
     TARGET_LABEL,
     VMI,
     drop_condition,
@@ -55,6 +58,14 @@ LIBVIRT_ERROR = (
     "Message='operation failed: guest CPU doesn't match specification: missing features: vmx-rdrand-exit')"
 )
 CRASH = "Live migration failed: the domain crashed at the hand-over"
+CUT = (
+    "Live migration failed error encountered during MigrateToURI3 libvirt api call: virError(Code=1, Domain=7, "
+    "Message='internal error: client socket is closed')"
+)
+LEAVES = (1.0, 3.0)
+LISTENERS = 300.0  # seconds that a virt-handler that ends waits for copies (facts 8.7)
+HOTPLUG = (3.0, 12.0)  # seconds until the target has plugged what the migration was for
+PLUGGED = ("HotVCPUChange", "HotMemoryChange", "MigrationRequired", "VolumesChange")
 CLEARED_BY_FLIP = ("kubevirt.io/eviction-source",)
 
 
@@ -113,7 +124,24 @@ class Handlers:
 
     def _ready(self, node):
         pod = self.world.handler_pod(node)
-        return pod is not None and phase_of(pod) == "Running" and not is_deleted(pod)
+        if node in self.world.down or pod is None or has_condition(pod, "Ready", "False"):
+            return False
+        return phase_of(pod) == "Running" and not is_deleted(pod)
+
+    def leave(self, node, done):
+        """The virt-handler of a node ends: it waits for the copies through it, then cuts them; then ``done()``."""
+        end = self.world.now() + LISTENERS
+
+        def look():
+            here = [job for job in self.links.jobs if node in (job.source, job.target)]
+            if here and self.world.now() < end:
+                self.world.after(RETRY, look)
+                return
+            for job in here:
+                job.fail(CUT)
+            done()
+
+        self.world.later(*LEAVES, look)
 
     # -- before the copy -----------------------------------------------------------
 
@@ -194,6 +222,8 @@ class Handlers:
     # -- while it copies -----------------------------------------------------------------
 
     def _job_changed(self, job):
+        if job.mode == precopy.POSTCOPY and knob(job.vmi, "fail") == "post-copy-lost" and not job.cut:
+            self.world.after(5.0, job.cut_link)
         self.world.later(0.2, 0.8, lambda: self._mirror(job))
 
     def _mirror(self, job):
@@ -215,10 +245,12 @@ class Handlers:
     # -- the end -------------------------------------------------------------------------
 
     def _job_ended(self, job):
-        if job.outcome == "failed":
+        if job.outcome == "failed" and job.mode == precopy.POSTCOPY:
+            self.world.later(*FLIP, lambda: self._die(job, job.reason))
+        elif job.outcome == "failed":
             self.world.later(*FLIP, lambda: self._failed(job))
         elif knob(job.vmi, "fail") == "restart":
-            self.world.later(*FLIP, lambda: self._die(job))
+            self.world.later(*FLIP, lambda: self._die(job, CRASH))
         else:
             self.world.later(*FLIP, lambda: self._flip(job))
 
@@ -243,8 +275,8 @@ class Handlers:
             self.world.event(vmi, "Migrated", said, "Warning", "virt-handler")
 
     def _flip(self, job):
-        """The guest runs on the target: the target's handler takes over (facts 1.12)."""
-        now, node = self.world.stamp(), job.target
+        """The guest runs on the target: its handler takes over, or is told so by the source's (facts 1.12)."""
+        now, node, at_once = self.world.stamp(), job.target, self.generation.source_completes
 
         def flipped(new):
             status = new["status"]
@@ -253,10 +285,12 @@ class Handlers:
             status["migrationState"].update(
                 targetNodeDomainDetected=True, targetNodeDomainReadyTimestamp=now, endTimestamp=now, mode=job.mode)
             status["nodeName"] = node
+            if at_once:
+                status["migrationState"]["completed"] = True
             for gone in ("evacuationNodeName", "launcherContainerImageVersion"):
                 status.pop(gone, None)
             new["metadata"].setdefault("labels", {}).update({NODE_LABEL: node})
-            new["metadata"]["labels"].pop("kubevirt.io/outdatedLauncherImage", None)
+            new["metadata"]["labels"].pop(OUTDATED, None)
             for gone in CLEARED_BY_FLIP:
                 (new["metadata"].get("annotations") or {}).pop(gone, None)
             for kind in ("Paused", "EvictionRequested"):
@@ -272,24 +306,31 @@ class Handlers:
     def _complete(self, job):
         def completed(new):
             new["status"]["migrationState"]["completed"] = True
-            new["status"]["launcherContainerImageVersion"] = "virt-launcher:" + self.generation.kubevirt
+            new["status"]["launcherContainerImageVersion"] = "virt-launcher:" + self.world.launcher_release()
 
         vmi = self.world.change_vmi(job.vmi, completed, job.uid)
         if vmi is not None:
             self.world.later(2.5, 4.0, lambda: self.world.change_vmi(
                 job.vmi, lambda new: (new["metadata"].get("labels") or {}).pop(TARGET_LABEL, None), job.uid))
+            if knob(vmi, "fail") != "hotplug-stuck" and any(has_condition(vmi, kind) for kind in PLUGGED):
+                self.world.later(*HOTPLUG, lambda: self.world.change_vmi(
+                    job.vmi, lambda new: [drop_condition(new, kind) for kind in PLUGGED], job.uid))
 
     def _end_source(self, job):
         pod = job.source_pod and self.store.get("pods", job.vmi["metadata"]["namespace"], job.source_pod)
         if pod and is_active(pod):
             self.world.kubelets.end(key_of(pod), pod["metadata"]["uid"], "Succeeded")
 
-    def _die(self, job):
-        """The injected crash at the hand-over: both launchers are gone, and with them the guest."""
+    def _die(self, job, reason):
+        """A crash at the hand-over, a post-copy that broke: both launchers are gone, and with them the guest."""
         now = self.world.stamp()
 
         def dead(new):
-            new["status"]["migrationState"].update(failed=True, endTimestamp=now, failureReason=CRASH)
+            state = new["status"]["migrationState"]
+            if not state.get("failed"):
+                state.update(failed=True, endTimestamp=now, failureReason=reason, mode=job.mode)
+            if self.generation.completes_on_failure:
+                state["completed"] = True
             new["status"]["phase"] = "Failed"
 
         vmi = self.world.change_vmi(job.vmi, dead, job.uid)

@@ -31,6 +31,7 @@ CREATED_BY = "kubevirt.io/created-by"
 JOB_UID = "kubevirt.io/migrationJobUID"
 JOB_NAME = "kubevirt.io/migrationJobName"
 VMI_NAME = "kubevirt.io/vmi-name"
+OUTDATED = "kubevirt.io/outdatedLauncherImage"
 TARGET_LABEL = "kubevirt.io/migrationTargetNodeName"
 NODE_LABEL = "kubevirt.io/nodeName"
 EVACUATION = "kubevirt.io/evacuationMigration"
@@ -43,6 +44,8 @@ class World:
     """One simulated cluster.
 
     :ivar random: seeded; all latencies and names come from it, so that two runs are the same.
+    :ivar guest_budgets: :class:`~.guest_budgets.GuestBudgets` in releases that have them.
+    :ivar down: names of nodes whose kubelet and virt-handler do nothing at present.
     """
 
     def __init__(self, store, generation, seed=0):
@@ -50,6 +53,9 @@ class World:
         self.clock = store.clock
         self.generation = generation
         self.random = random.Random(seed)
+        self.down = set()  # nodes that are away, see reboot.py
+        self.reboots = None
+        self.guest_budgets = None
         self._index()
 
     def _index(self):
@@ -105,6 +111,10 @@ class World:
     def kubevirt(self):
         """The KubeVirt CR, or None: the one HyperConverged made, else the only one."""
         return self.store.get(KUBEVIRT, HCO_NAMESPACE, KUBEVIRT_NAME) or next(iter(self.store.list(KUBEVIRT)), None)
+
+    def launcher_release(self):
+        """The release that new launchers are of; an update of the operator is played by an annotation."""
+        return knob(self.kubevirt() or {"metadata": {}}, "launcher") or self.generation.kubevirt
 
     def hyperconverged(self):
         """The HyperConverged CR, or None."""

@@ -1,0 +1,344 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every feature does, as somebody with just the rights of a role, on a cluster on which each right is used once.
+
+A step is what one feature does from its begin to its end; between steps the cluster is as before.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import namedtuple
+from pathlib import Path
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import argument_spec, outcome
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import access
+from ansible_collections.bigvm.live_migration.plugins.modules import (
+    evacuation_plan_info,
+    hco_live_migration_config,
+    maintenance_interlocks,
+    migrate_vmi,
+    migration_policy,
+    node_drain,
+    node_gate_info,
+    node_hold,
+    vm_migratable_facts,
+)
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.in_process import StandIn
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import rest
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.access import verb_of
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.wire import Request
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+import rbac  # noqa: E402
+
+KUBEVIRT = "openshift-cnv"  # the namespace of KubeVirt in an embedded cluster
+GUESTS = ["default"]
+VMS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances/"
+CHECKS = (("/apis/remediation.medik8s.io/v1alpha1/nodehealthchecks", "NodeHealthCheck"),
+          ("/apis/machine.openshift.io/v1beta1/namespaces/default/machinehealthchecks", "MachineHealthCheck"),
+          ("/apis/cluster.x-k8s.io/v1beta1/namespaces/default/machinehealthchecks", "MachineHealthCheck"))
+PAUSE = ["node_health_check", "machine_health_check"]
+TOPOLOGY = {
+    "generation": "1.9",
+    "live_migration": {"network": "migration-net"}, "network": {"name": "migration-net", "range": "10.200.5.0/24"},
+    "nodes": [{"names": ["node-a", "node-b"], "memory": "64Gi", "cpus": 32, "link": "10G"}],
+    "vms": [{"name": "vm-1", "namespace": "default", "node": "node-a", "memory": "4Gi", "cpus": 2, "dirty_rate": "10M"},
+            {"name": "vm-off", "namespace": "default", "memory": "2Gi", "cpus": 1}],
+    "pods": [{"name": "web", "namespace": "web", "node": "node-b", "budget": {"minAvailable": 1}}],
+    "kinds": ["ClusterVersion", "MachineConfigPool", "NodeMaintenance", "NodeHealthCheck", "MachineHealthCheck", "Machine",
+              "KubeDescheduler"],
+}
+# What else a cluster may serve: group: version, and plural: kind, namespaced
+MORE = (
+    ("cluster.x-k8s.io", "v1beta1", "MachineHealthCheck", "machinehealthchecks", True),
+    ("cluster.x-k8s.io", "v1beta1", "Machine", "machines", True),
+    ("nodemaintenance.kubevirt.io", "v1beta1", "NodeMaintenance", "nodemaintenances", False),
+    ("aaq.kubevirt.io", "v1alpha1", "AAQ", "aaqs", False),
+    ("aaq.kubevirt.io", "v1alpha1", "ApplicationAwareResourceQuota", "applicationawareresourcequotas", True),
+    ("nmstate.io", "v1", "NodeNetworkConfigurationPolicy", "nodenetworkconfigurationpolicies", False),
+    ("quota.openshift.io", "v1", "ClusterResourceQuota", "clusterresourcequotas", False),
+    ("topology.node.k8s.io", "v1alpha2", "NodeResourceTopology", "noderesourcetopologies", False),
+)
+
+# One right to be taken away: by the first role that has it, and where it is bound.
+Right = namedtuple("Right", "place group resource verb required")
+
+
+def title(right):
+    """As everybody writes it."""
+    return access.title(access.Need("", right.group, right.resource, right.verb, right.place, right.required, ""))
+
+
+def rights(role):
+    """All of a role."""
+    return [Right(place, rule["group"], resource, verb, rule["required"]) for place, rules in rbac.parts(role).items()
+            for rule in rules for resource in rule["resources"] for verb in rule["verbs"]]
+
+
+def granted(role, without=None, guests=GUESTS, operator=KUBEVIRT):
+    """The rules of a token that has the role bound as docs/rbac says, but for one right."""
+    namespaces = {access.CLUSTER: [], access.GUESTS: list(guests), access.OPERATOR: [operator]}
+    found = {}
+    for right in rights(role):
+        if right != without:
+            name = title(right).partition(" ")[2]
+            found.setdefault((right.place, name), []).append(right.verb)
+    return [dict({"verbs": verbs, "resources": [name]}, **({"namespaces": namespaces[place]} if namespaces[place] else {}))
+            for (place, name), verbs in found.items()]
+
+
+def asked_for(rows):
+    """``{(group, resource, verb)}`` of an audit log."""
+    found = set()
+    for row in rows:
+        target = rest.parse(row["path"])
+        if target is not None and not row["path"].startswith("/bigvm/") and target.plural != "selfsubjectaccessreviews":
+            resource = target.plural + ("/" + target.subresource if target.subresource else "")
+            found.add((target.group, resource, verb_of(Request(row["method"], row["path"], row["query"]), target)))
+    return found
+
+
+def run(module, connection, check_mode=False, **options):
+    """``(failed, result)`` of a module's function with options as Ansible validates them."""
+    validator = ArgumentSpecValidator(argument_spec(**module.SPEC), **getattr(module, "CONSTRAINTS", {}))
+    validated = validator.validate(dict(connection, **options))
+    assert validated.error_messages == []
+    stand_in, said = StandIn(validated.validated_parameters, check_mode, False), []
+    failed, result = outcome(module.execute, stand_in, say=said.append)
+    return failed, dict(result, warnings=stand_in.warnings, said=said)
+
+
+class Site:
+    """The cluster, made for this, and a run on it with the rights of a token."""
+
+    def __init__(self, cluster):
+        self.c, self.api = cluster, cluster.api
+        for row in MORE:
+            self._serve(*row)
+        for path, kind in CHECKS:
+            self.api.create(path, {"apiVersion": "/".join(path.split("/")[2:4]), "kind": kind, "metadata": {"name": "workers"}, "spec": {"selector": {}}})
+            if kind == "MachineHealthCheck":
+                self.api.create(path.replace("machinehealthchecks", "machines"), {
+                    "apiVersion": "/".join(path.split("/")[2:4]), "kind": "Machine", "metadata": {"name": "m-0"}})
+        self.api.patch("/api/v1/nodes/node-a", {"metadata": {"annotations": {"machine.openshift.io/machine": "default/m-0"}}})
+        self.api.patch("/api/v1/nodes/node-b", {"metadata": {"annotations": {
+            "cluster.x-k8s.io/machine": "m-0", "cluster.x-k8s.io/cluster-namespace": "default"}}})
+        self.api.create("/apis/migrations.kubevirt.io/v1alpha1/migrationpolicies", {
+            "apiVersion": "migrations.kubevirt.io/v1alpha1", "kind": "MigrationPolicy", "metadata": {"name": "site"},
+            "spec": {"selectors": {"namespaceSelector": {"tier": "gold"}}, "allowAutoConverge": False}})
+
+    def _serve(self, group, version, kind, plural, namespaced):
+        self.c.define({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "%s.%s" % (plural, group)},
+            "spec": {"group": group, "scope": "Namespaced" if namespaced else "Cluster",
+                     "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": kind + "List"},
+                     "versions": [{"name": version, "served": True, "storage": True, "schema": {
+                         "openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}}]}})
+
+    def vmi(self, name="vm-1"):
+        return self.api.get(VMS + name)
+
+
+class Actor:
+    """Does the steps with one token. ``failures`` are messages, ``results`` what the modules returned, ``asked`` the rights
+    that were used, when it is ``listening``.
+    """
+
+    def __init__(self, site, api_key, listening=False):
+        self.site, self.connection, self.listening = site, dict(site.c.connection, api_key=api_key), listening
+        self.failures, self.results, self.asked = [], [], set()
+
+    def do(self, module, **options):
+        """One module; what comes after a failure is not done, as in a playbook."""
+        if self.failures:
+            return
+        before = len(self.site.c.requests()) if self.listening else 0
+        failed, result = run(module, self.connection, **options)
+        if self.listening:
+            self.asked |= asked_for(self.site.c.requests()[before:])
+        self.results.append(result)
+        if failed:
+            self.failures.append(result["msg"])
+
+    @property
+    def said(self):
+        """Every text in the results."""
+        return set(_texts(self.results))
+
+
+def _texts(value):
+    if isinstance(value, (dict, list)):
+        for one in value.values() if isinstance(value, dict) else value:
+            yield from _texts(one)
+    elif isinstance(value, str):
+        yield value
+
+
+# -- what the features do ----------------------------------------------------------------
+
+
+def preflight(actor):
+    actor.do(vm_migratable_facts)
+
+
+def plan(actor):
+    actor.do(evacuation_plan_info, node="node-a")
+
+
+def node_gate(actor):
+    actor.do(node_gate_info, node="node-b", before={}, wait="0")
+
+
+def interlocks_check(actor):
+    actor.do(maintenance_interlocks, node="node-a", run="r1", hold=PAUSE)
+    actor.do(maintenance_interlocks, node="node-b", run="r1", hold=PAUSE)
+
+
+def _one(**more):
+    return dict({"vms": [{"name": "vm-1", "namespace": "default"}]}, **more)
+
+
+def migrate(actor):
+    here = actor.site.vmi()["status"]["nodeName"]
+    there = "node-b" if here == "node-a" else "node-a"
+    actor.site.api.patch("/api/v1/nodes/%s" % here, {"metadata": {"annotations": {"rehearsal.bigvm.io/link": "1G"}}})
+    actor.do(migrate_vmi, **_one(target_node=there, progress_interval=5))
+
+
+def cancel(actor):
+    """A copy that lasts too long, of a guest that KubeVirt would go on evacuating."""
+    site, here = actor.site, actor.site.vmi()["status"]["nodeName"]
+    site.api.patch("/api/v1/nodes/%s" % here, {"metadata": {"annotations": {"rehearsal.bigvm.io/link": "100M"}}})
+    site.api.patch("/api/v1/nodes/%s" % here, {"spec": {"unschedulable": True}})
+    code = site.c.http("POST", "/api/v1/namespaces/default/pods/%s/eviction" % _launcher(site), {
+        "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": _launcher(site), "namespace": "default"}})[0]
+    assert code == 429
+    site.c.wait(20)
+    actor.do(migrate_vmi, **_one(away_from=[here], timeout="30s", progress_interval=0))
+
+
+def _launcher(site):
+    pods = site.api.list("/api/v1/namespaces/default/pods", labelSelector="kubevirt.io=virt-launcher,vm.kubevirt.io/name=vm-1",
+                         fieldSelector="status.phase=Running").items
+    return pods[-1]["metadata"]["name"]
+
+
+def failing(actor):
+    """A migration that fails: it does in any case, so that only what is said counts."""
+    site = actor.site
+    site.api.patch(VMS + "vm-1", {"metadata": {"annotations": {"rehearsal.bigvm.io/fail": "libvirt-error"}}})
+    actor.do(migrate_vmi, **_one(away_from=[site.vmi()["status"]["nodeName"]], progress_interval=0))
+
+
+def stopped(actor):
+    actor.do(migrate_vmi, vms=[{"name": "vm-off", "namespace": "default"}], away_from=["node-a"], progress_interval=0)
+
+
+def hold(actor):
+    actor.do(node_hold, name="node-a", state="awaited")
+    actor.do(node_hold, name="node-a", run="r1")
+    actor.site.c.wait(300)
+    actor.do(node_hold, name="node-a", run="r1", phase="moving")
+    actor.do(node_hold, name="node-a", state="read")
+    actor.do(node_hold, name="node-a", run="r1", state="released")
+
+
+def interlocks(actor):
+    for node in ("node-a", "node-b"):
+        run(node_hold, actor.site.c.connection, name=node, run="r1", cordon=False)
+        actor.do(maintenance_interlocks, node=node, run="r1", state="held", hold=PAUSE)
+        actor.do(maintenance_interlocks, node=node, run="r1", state="restored")
+
+
+def settings_hold(actor):
+    vmi = actor.site.vmi()
+    actor.do(migration_policy, state="held", run="r1", settings={"allow_auto_converge": True},
+             vms=[{"name": "vm-1", "namespace": "default", "uid": vmi["metadata"]["uid"]}])
+    actor.do(migration_policy, state="held", run="r1", settings={"allow_auto_converge": False},
+             vms=[{"name": "vm-1", "namespace": "default", "uid": vmi["metadata"]["uid"]}])
+    actor.do(migration_policy, state="restored", run="r1")
+
+
+def cluster_settings(actor):
+    actor.do(hco_live_migration_config, progress_timeout=300, hold="r1")
+    actor.do(hco_live_migration_config, state="restored", hold="r1")
+
+
+def network(actor):
+    actor.site.c.wait(400)
+    actor.do(hco_live_migration_config, network="")
+    actor.do(hco_live_migration_config, network="migration-net")
+
+
+def site_policy(actor):
+    for cap in ("1Gi", "2Gi"):
+        actor.do(migration_policy, name="gold", vmi_selector={"tier": "gold"}, bandwidth_per_migration=cap)
+    actor.do(migration_policy, name="gold", state="absent")
+
+
+def drain(actor):
+    actor.site.api.patch("/api/v1/nodes/node-b", {"spec": {"unschedulable": True}})
+    actor.do(node_drain, node="node-b", timeout="2min", progress_interval=0)
+
+
+def restore(actor):
+    """What a dead run left behind, by somebody who was not told of it."""
+    run(node_hold, actor.site.c.connection, name="node-a", run="r1")
+    actor.site.c.wait(1200)
+    actor.do(node_hold, state="read")
+    actor.do(node_hold, name="node-a", state="awaited")
+    actor.do(migrate_vmi, state="followed", progress_interval=0)
+    actor.do(migration_policy, state="restored", run="r1")
+    actor.do(hco_live_migration_config, state="restored", hold="r1")
+    actor.do(maintenance_interlocks, node="node-a", run="r1", state="restored")
+    actor.do(node_hold, name="node-a", state="released")
+
+
+def tidy(site):
+    """Whatever a step left, also one that failed in the middle, is put back with all rights."""
+    connection, vmims = site.c.connection, "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstancemigrations"
+    run(migration_policy, connection, state="restored")
+    run(hco_live_migration_config, connection, state="restored")
+    run(migration_policy, connection, name="gold", state="absent")
+    for name in ("node-a", "node-b"):
+        run(maintenance_interlocks, connection, node=name, run="r1", state="restored")
+        run(node_hold, connection, name=name, state="released")
+        site.api.patch("/api/v1/nodes/%s" % name, {
+            "spec": {"unschedulable": None}, "metadata": {"annotations": {"rehearsal.bigvm.io/link": None}}})
+    leases = "/apis/coordination.k8s.io/v1/namespaces/%s/leases" % KUBEVIRT
+    for lease in site.api.list(leases).items:
+        if lease["metadata"]["name"].startswith("live-migration-"):
+            site.c.http("DELETE", "%s/%s" % (leases, lease["metadata"]["name"]))
+    vmi = site.vmi()
+    site.api.patch(VMS + "vm-1", {"metadata": {"annotations": {"rehearsal.bigvm.io/fail": None}}})
+    if vmi["status"].get("evacuationNodeName"):
+        path = VMS.replace("/kubevirt.io/", "/subresources.kubevirt.io/") + "vm-1/evacuate/cancel"
+        site.c.http("PUT", path, {"evacuationNodeName": vmi["status"]["evacuationNodeName"]})
+    found = site.api.list(vmims).items
+    for vmim in found:
+        site.c.http("DELETE", "%s/%s" % (vmims, vmim["metadata"]["name"]))
+    if found:
+        site.c.wait(120)  # until KubeVirt has forgotten them, too
+
+
+STEPS = (preflight, plan, node_gate, interlocks_check, migrate, cancel, failing, stopped, hold, interlocks, settings_hold, site_policy,
+         drain, restore, cluster_settings, network)
+FEATURE = {"cancel": "migrate", "failing": "migrate", "stopped": "migrate", "site_policy": "settings_hold", "network": "cluster_settings"}
+
+
+def steps(role):
+    """Those that need a feature which the role is the first to have."""
+    before = set()
+    for name in access.ROLES:
+        own = set(rbac.features(name)) - before
+        if name == role:
+            return [step for step in STEPS if FEATURE.get(step.__name__, step.__name__) in own]
+        before |= set(rbac.features(name))
+    raise KeyError(role)
