@@ -19,8 +19,8 @@ REHEARSAL := ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false 
 	ANSIBLE_CALLBACK_RESULT_FORMAT=yaml COLUMNS=80
 
 .DEFAULT_GOAL := help
-.PHONY: help rehearse test test-lab venv deps tree unit contract playbooks integration sanity lint docs build \
-	bench-wait bench-start fix changelog lock clean
+.PHONY: help rehearse test test-lab lab-libvirt venv deps tree unit contract playbooks integration sanity lint docs build \
+	bench-wait bench-start bench-plan bench-overhead fix changelog lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ endif
 test: ## everything that needs neither root nor long builds
 	@$(SUITE) test
 
+lab-libvirt: ## real libvirt hosts in namespaces, with real QEMU guests that really migrate
+	@$(SUITE) $@
+
 test-lab: ## what needs root or long builds (the labs)
 	@$(SUITE) lab
 
@@ -52,6 +55,12 @@ bench-wait: ## how soon a module returns after a migration's end, and at how man
 
 bench-start: ## how fast the embedded cluster starts, and what 5,000 VMIs cost
 	@$(BENCH) python tests/bench/start.py $(ARGS)
+
+bench-overhead: ## what a task that has nothing to do costs, beside one of kubernetes.core
+	@$(BENCH) python tests/bench/overhead.py $(ARGS)
+
+bench-plan: ## how near evacuation plans come to the shortest possible
+	@$(BENCH) python tests/bench/plan.py $(ARGS)
 
 fix: ## sort imports and mend what ruff can mend by itself
 	@$(TEST) ruff check --no-cache --fix .

@@ -41,7 +41,7 @@ def strings(path):
 
 def talks_to_a_cluster(path):
     """Whether a module connects to an API server: it then goes through the one runner."""
-    return "run_module" in path.read_text(encoding="utf-8")
+    return "cluster.runner import run_module" in path.read_text(encoding="utf-8")
 
 
 def group():
@@ -115,6 +115,12 @@ def test_action_group_names_each_cluster_module():
     named, extended = group()
     assert {name for name in named if "." not in name} == ours
     assert extended == ["kubernetes.core.k8s"]
+
+
+def test_action_group_names_each_libvirt_module():
+    named = load("meta/runtime.yml")["action_groups"]["libvirt"]
+    assert named == sorted(path.stem for path in MODULES if "hypervisor.runner import run_module" in path.read_text(encoding="utf-8"))
+    assert all(name.startswith("libvirt_") for name in named)
 
 
 def test_action_group_reaches_every_kubernetes_core_module_we_use():

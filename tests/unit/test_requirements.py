@@ -68,7 +68,8 @@ def test_every_named_test_is_collected(rows):
     for target in targets:
         assert (ROOT / "tests" / "integration" / "targets" / target.split("/")[1] / "tasks" / "main.yml").is_file(), target
     wanted = {test.split("[")[0] for test in named - targets}
-    places = {path.name: path for folder in ("unit", "contract", "playbooks") for path in (ROOT / "tests" / folder).rglob("test_*.py")}
+    folders = ("unit", "contract", "playbooks", "lab")
+    places = {path.name: path for folder in folders for path in (ROOT / "tests" / folder).rglob("test_*.py")}
     unknown = {test for test in wanted if test.split("::")[0] not in places}
     assert not unknown
     files = sorted({str(places[test.split("::")[0]].relative_to(ROOT)) for test in wanted})

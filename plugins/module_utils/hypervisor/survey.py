@@ -1,0 +1,153 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What both hosts tell about guests that shall move: read once per target, however many guests; nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from xml.etree import ElementTree
+
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import cpu, kvm_guest
+from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.connection import (
+    BindingDomain,
+    HypervisorError,
+    has_binding,
+    libvirt,
+    said,
+)
+
+MANAGER = ["cibadmin", "--query", "--local"]
+
+
+def guests(host, names):
+    """The guests by name, or all of the host: ``[dict]`` as domain/kvm_guest.py wants them.
+
+    :raises HypervisorError: without the binding. :raises NoSuchDomain: a name that is not there.
+    """
+    if not has_binding():
+        raise HypervisorError("Judging guests needs libvirt's Python binding.", "Install python3-libvirt where this runs.")
+    if names:
+        domains = [host.domain(name) for name in names]
+    else:
+        with said("The guests could not be listed", host.uri):
+            domains = sorted((BindingDomain(host, handle) for handle in host.connection.listAllDomains()), key=lambda one: one.name)
+    here = not re.search(r"^\w+(\+\w+)?://[^/]", host.uri)
+    known, managed = mounts() if here else {}, manager() if here else None
+    return [_guest(domain, known, managed) for domain in domains]
+
+
+def _guest(domain, known, managed):
+    xml = domain.running_as() or domain.definition()
+    root = cpu.parse(xml, "the definition of %s" % domain.name)
+    paths = [source.get("file") or source.get("dir") for source in root.findall("./devices/disk/source")]
+    return {
+        "name": domain.name, "uuid": domain.handle.UUIDString(), "active": domain.is_active(), "xml": xml,
+        "filesystems": {path: filesystem(path, known) for path in paths if path},
+        "managed": None if managed is None else named_in(domain.name, managed),
+    }
+
+
+def mounts():
+    """``{mount point: type}`` of this machine."""
+    try:
+        with open("/proc/self/mounts", encoding="utf-8", errors="replace") as lines:
+            return {words[1]: words[2] for words in (line.split() for line in lines) if len(words) > 2}
+    except OSError:
+        return {}
+
+
+def filesystem(path, known):
+    """The type of the file system that a file is on; None when that cannot be told."""
+    path = os.path.realpath(path)
+    fitting = [point for point in known if path == point or path.startswith(point.rstrip("/") + "/")]
+    return known[max(fitting, key=len)] if fitting else None
+
+
+def manager():
+    """The configuration of the cluster manager on this machine; ``""`` without one, None when it does not answer."""
+    if not shutil.which(MANAGER[0]):
+        return ""
+    try:
+        done = subprocess.run(MANAGER, capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else ""
+
+
+def named_in(name, configuration):
+    """Whether the cluster manager has a VirtualDomain resource for a guest: by its id, or by the file of its definition."""
+    if not configuration:
+        return False
+    try:
+        root = ElementTree.fromstring(configuration)
+    except ElementTree.ParseError:
+        return False
+    for resource in root.iter("primitive"):
+        if resource.get("type") != "VirtualDomain":
+            continue
+        files = [pair.get("value") or "" for pair in resource.iter("nvpair") if pair.get("name") == "config"]
+        if resource.get("id") == name or any(os.path.basename(path) == name + ".xml" for path in files):
+            return True
+    return False
+
+
+def target(host):
+    """What a target tells that concerns every guest; None for what it does not tell."""
+    def of(read):
+        try:
+            return read()
+        except (libvirt.libvirtError, ValueError):
+            return None
+
+    connection = host.connection
+    capabilities = cpu.parse(host.capabilities(), "what libvirt says of %s" % host.uri)
+    cells = {int(cell.get("id")): {int(one.get("id")) for one in cell.iter("cpu")} for cell in capabilities.iter("cell")}
+    return {
+        "names": of(lambda: {one.name(): one.UUIDString() for one in connection.listAllDomains()}),
+        "networks": of(lambda: {one.name(): bool(one.isActive()) for one in connection.listAllNetworks()}),
+        "pools": of(lambda: {one.name(): bool(one.isActive()) for one in connection.listAllStoragePools()}),
+        "memory_free": of(connection.getFreeMemory), "pages_free": of(lambda: pages_free(connection, capabilities)),
+        "cells": cells or None, "machine": None, "cpu": None,
+    }
+
+
+def pages_free(connection, capabilities):
+    """``{KiB: free pages}`` of all NUMA nodes together."""
+    sizes = sorted({int(one.get("size")) for one in capabilities.iterfind("./host/cpu/pages")})
+    cells = len(list(capabilities.iter("cell"))) or 1
+    found = connection.getFreePages(sizes, 0, cells) if sizes else {}
+    return {kib: sum(cell.get(kib, 0) for cell in found.values()) for kib in sizes}
+
+
+def for_guest(host, told, guest):
+    """What the target says of one guest: its machine type, its CPU."""
+    root = cpu.parse(guest["xml"], "the definition of %s" % guest["name"])
+    kind = root.find("./os/type")
+    where = {"emulator": None, "arch": kind.get("arch") if kind is not None else None,
+             "machine": kind.get("machine") if kind is not None else None, "virttype": root.get("type")}
+    machine, answer = None, None
+    try:
+        host.domain_capabilities(where)
+    except HypervisorError as exc:
+        machine = exc.message
+    has = cpu.guest_cpu(guest["xml"])[0]
+    if guest["active"] and has and has["model"] and not machine:
+        try:
+            answer = host.compare(cpu.as_guest(has), where)
+        except HypervisorError as exc:
+            answer = (None, exc.message)
+    elif guest["active"] and not (has and has["model"]):
+        answer = ("superset", None)  # QEMU's default model, or the host's own: another rule's business
+    return dict(told, machine=machine, cpu=answer)
+
+
+def judged(source, destination, names, differences):
+    """The verdicts on guests of ``source`` for ``destination``, both hosts."""
+    told = target(destination)
+    return [kvm_guest.judge(guest, for_guest(destination, told, guest), differences) for guest in guests(source, names)]
