@@ -92,7 +92,8 @@ def _works_in(path, folder):
 
 def killed_in_mid_copy(operator, cluster, how, after="Evacuation", **more):
     """Start a maintenance and kill all of it when the HANA guest is being copied, after that headline."""
-    process = operator.start("node_maintenance", **approved(cluster, maintenance_progress_interval=5, **HANA, **more))
+    variables = {**approved(cluster, maintenance_progress_interval=5, **HANA), **more}
+    process = operator.start("node_maintenance", **variables)
     reached = False
     for line in process.stdout:
         reached = reached or line.startswith(after)

@@ -162,12 +162,22 @@ def test_a_node_with_a_vm_that_cannot_move_is_refused_before_the_cordon(operator
     assert "app-local cannot leave node-a" in run.said and "ReadWriteMany" in run.said
 
 
+def test_a_vm_that_cannot_move_stays_when_it_is_named(operator, cluster):
+    c = cluster(topology="blocked")
+    run = operator.run("node_maintenance", **approved(c, maintenance_leave_blocked="app-local", **TINY))
+    assert run.rc == 0, run.output
+    assert "app-local: named in leave_blocked" in run.said and "carries only what was to stay: app-local" in run.said
+    assert vmis(c)["app-local"][1] == "node-a"
+    nothing_left(c, "node-a")
+
+
 @pytest.mark.parametrize("variables, words", [
     ({"maintenance_node": "node-x"}, "There is no node"),
     ({"maintenance_node": "node-a", "maintenance_settings": {"bandwidth_per_migration": "64Potato"}}, "64Potato"),
     ({"maintenance_node": "node-a", "maintenance_settings": {"parallel_migrations_per_cluster": 0},
       "maintenance_hold_cluster_settings": True}, "no migration would ever start"),
     ({"maintenance_node": "node-a", "maintenance_settings": {"progress_timeout": 300}}, "cannot be held for single VMs"),
+    ({"maintenance_node": "node-a", "maintenance_acknowledge": "disruption", "maintenance_max_pause": "5s"}, "maintenance mode"),
     ({}, "Which node? Give -e maintenance_node=NAME."),
     ({"maintenance_node": "node-a", "maintenance_timeout": "soon"}, "soon"),
     ({"maintenance_node": "node-a", "maintenance_deadline": "04:30"}, "04:30"),
@@ -301,6 +311,36 @@ def test_after_a_kill_in_the_return_nothing_is_moved_away_again(operator, cluste
     assert len(vmims(c)) == before and vmis(c)["hana-prod"][1] == "hana-a"
     assert vmim["metadata"]["name"] in {found["metadata"]["name"] for found in vmims(c)}
     assert bandwidth(c) == "64Mi"
+    nothing_left(c, "hana-a")
+
+
+def test_after_a_kill_restore_ends_what_was_begun_for_a_guest(operator, cluster):
+    c = cluster(topology="default")
+    for name in ("on", "off"):
+        (operator.folder / (name + ".yml")).write_text(
+            "- name: Note\n  ansible.builtin.copy:\n    content: '{{ maintenance_vm.name }}'\n    dest: '%s/%s'\n    mode: '0600'\n"
+            % (operator.folder, name))
+    hooks = {"maintenance_before_vm_tasks": "on.yml", "maintenance_after_vm_tasks": "off.yml", "maintenance_hook_vms": "^hana"}
+    first = operator.run("node_maintenance", live_migration_connection=c.connection, **HANA, **hooks)
+    killed_in_mid_copy(operator, c, signal.SIGKILL, maintenance_rehearsal=False,
+                       maintenance_approve=first.records[-1]["facts"]["plan"]["id"], **hooks)
+    assert (operator.folder / "on").read_text() == "hana-prod" and not (operator.folder / "off").exists()
+    run = operator.run("restore", live_migration_connection=c.connection, maintenance_timeout="6h")
+    assert run.rc == 0, run.output
+    assert (operator.folder / "off").read_text() == "hana-prod", "the guest's cluster is not left in maintenance mode"
+    nothing_left(c, "hana-a")
+
+
+def test_a_run_that_is_alive_is_not_disturbed(operator, cluster):
+    c = cluster(topology="default")
+    process = operator.start("node_maintenance", **approved(c, maintenance_progress_interval=5, **HANA))
+    for line in process.stdout:
+        if "sap-prod/hana-prod  copy" in line:
+            break
+    second = operator.run("restore", live_migration_connection=c.connection, maintenance_rehearsal=True)
+    process.stdout.read()
+    assert process.wait(120) == 0
+    assert second.rc == 2 and "alive" in second.said, second.output
     nothing_left(c, "hana-a")
 
 
