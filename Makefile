@@ -19,7 +19,7 @@ REHEARSAL := ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false 
 	ANSIBLE_CALLBACK_RESULT_FORMAT=yaml COLUMNS=80
 
 .DEFAULT_GOAL := help
-.PHONY: help rehearse test test-lab lab-libvirt venv deps tree unit contract playbooks integration sanity lint docs build \
+.PHONY: help rehearse test test-lab lab-libvirt lab-build lab-kubernetes lab-test verdict venv deps tree unit contract playbooks integration sanity lint docs build \
 	bench-wait bench-start bench-plan bench-overhead fix changelog lock clean
 
 help: ## this list
@@ -41,8 +41,21 @@ test: ## everything that needs neither root nor long builds
 lab-libvirt: ## real libvirt hosts in namespaces, with real QEMU guests that really migrate
 	@$(SUITE) $@
 
-test-lab: ## what needs root or long builds (the labs)
+lab-build: ## the real control plane, built once from the Go module proxy (minutes)
+	@$(TEST) python tests/lab/kubernetes/build.py
+
+lab-kubernetes: lab-build ## start or stop a real control plane on loopback [ARGS=start|stop|status]
+	@$(TEST) python tests/lab/kubernetes/lab.py $(or $(ARGS),start)
+
+lab-test: lab-build ## the contract suite on the real control plane
+	@$(SUITE) lab-kubernetes
+
+test-lab: ## what needs root or long builds (the labs); what cannot be built is skipped and said
+	-@$(MAKE) --no-print-directory lab-build
 	@$(SUITE) lab
+
+verdict: ## write docs/verdict.md anew from the table of reasons
+	@$(BENCH) python tests/tools/verdict_page.py
 
 venv deps tree: ## set up: Python packages, collections, build tree
 	@$(TEST)

@@ -17,25 +17,28 @@ or keep to objects of their own)::
         c.stop()
 
 A controller that raised fails the test, unless it set ``c.tolerate_errors``.
+
+``BIGVM_CLUSTER=lab`` is the switch to a real control plane (tests/lab/kubernetes): tests marked ``any_cluster`` run
+on it, all others are left out. ``@pytest.mark.embedded("why")`` takes single tests of such a module out.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import subprocess
 import sys
 
 import pytest
+from reached import Reached
 
 MODULE = "ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal"
 FLAGS = {"topology": "--topology", "generation": "--generation", "crds": "--crds", "clock": "--clock", "idle": "--idle",
          "seed": "--seed"}
 
 
-class Cluster:
+class Cluster(Reached):
     """One embedded cluster in a process of its own."""
 
     def __init__(self, folder, bare=False, objects=(), **options):
@@ -61,39 +64,24 @@ class Cluster:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def client(self, api_key=None, dry_run=False):
-        """Another connection, with another token if given."""
-        import kubernetes
+    def namespace(self):
+        """A new namespace's name."""
+        return self.http("POST", "/api/v1/namespaces", {"metadata": {"generateName": "test-"}})[1]["metadata"]["name"]
 
-        from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import Api
+    def settle(self, name):
+        """Here a namespace is whole from the start."""
 
-        def source():
-            configuration = kubernetes.client.Configuration()
-            configuration.host = self.connection["host"]
-            configuration.ssl_ca_cert = self.connection["ca_cert"]
-            configuration.api_key = {"authorization": "Bearer %s" % (api_key or self.connection["api_key"])}
-            return configuration, {"User-Agent": "bigvm-tests"}
+    def drop_watches(self):
+        """End what earlier tests left open."""
+        self.fault(drop_watches=True)
 
-        return Api(source, dry_run=dry_run).handshake()
+    def pass_by(self):
+        """Let a simulated moment pass."""
+        self.wait(1)
 
-    def http(self, method, path, body=None, token=None, content_type="application/json", **headers):
-        """One raw request; returns ``(status, data, headers)``. ``token=""`` sends none."""
-        token = self.connection["api_key"] if token is None else token
-        headers = {"Authorization": "Bearer %s" % token, **headers} if token else dict(headers)
-        if body is not None:
-            headers["Content-Type"] = content_type
-            body = body if isinstance(body, (str, bytes)) else json.dumps(body)
-        answer = self.pool.request(method, self.connection["host"] + path, body=body, headers=headers, retries=False)
-        text = answer.data
-        data = json.loads(text) if "json" in answer.headers.get("content-type", "") else text.decode()
-        return answer.status, data, answer.headers
-
-    @functools.cached_property
-    def pool(self):
-        """An HTTP pool that trusts the cluster's CA."""
-        import urllib3
-
-        return urllib3.PoolManager(ca_certs=self.connection["ca_cert"], timeout=urllib3.Timeout(20), maxsize=20)
+    def compact(self):
+        """Forget the past: every version before now is too old."""
+        self.fault(compact=True)
 
     def wait(self, seconds):
         """Let that many simulated seconds pass."""
@@ -163,18 +151,70 @@ def _factory(folder_of):
     assert not failures, "\n".join(failures)
 
 
+# -- the switch: embedded cluster or lab ------------------------------------
+
+LAB = os.environ.get("BIGVM_CLUSTER", "embedded") == "lab"
+
+
+def pytest_configure(config):
+    """The marks."""
+    config.addinivalue_line("markers", "any_cluster: true of any API server; runs on the embedded cluster and on the lab")
+    config.addinivalue_line("markers", "embedded(why): of such a module, but only for the embedded cluster")
+    config.addinivalue_line("markers", "lab: only for the lab")
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out what is not for the chosen cluster."""
+    def fits(item):
+        if LAB:
+            return bool(item.get_closest_marker("lab")) or (
+                bool(item.get_closest_marker("any_cluster")) and not item.get_closest_marker("embedded"))
+        return not item.get_closest_marker("lab")
+
+    left = [item for item in items if fits(item)]
+    if len(left) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if not fits(item)])
+        items[:] = left
+
+
+@pytest.fixture(scope="session")
+def lab():
+    """The lab's control plane, started once; skips, and says why, where it cannot be had."""
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lab", "kubernetes"))
+    import lab_cluster
+
+    with lab_cluster.running() as said:
+        yield said
+
+
+@contextlib.contextmanager
+def _lab_factory(request):
+    said, made = request.getfixturevalue("lab"), []
+    import lab_cluster
+
+    def make(**options):
+        made.append(lab_cluster.LabCluster(said, **options))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for one in made:
+            one.finish()
+
+
 @pytest.fixture
-def cluster(tmp_path_factory):
+def cluster(request, tmp_path_factory):
     """Make servers for one test: ``cluster(topology=..., generation=..., crds=..., objects=..., bare=...)``."""
-    with _factory(lambda: tmp_path_factory.mktemp("cluster")) as make:
+    with _lab_factory(request) if LAB else _factory(lambda: tmp_path_factory.mktemp("cluster")) as make:
         yield make
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory):
+def shared(request, tmp_path_factory):
     """The same for one module; asked twice for the same cluster it gives the same."""
     made = {}
-    with _factory(lambda: tmp_path_factory.mktemp("shared")) as make:
+    with _lab_factory(request) if LAB else _factory(lambda: tmp_path_factory.mktemp("shared")) as make:
 
         def once(**options):
             key = json.dumps(options, sort_keys=True, default=str)

@@ -3,6 +3,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+# ruff: noqa: E501  (rows of a table)
+
 """Conversations with an API server: requests whose answers are recorded from a real one, in api_answers.json.
 
 Each conversation runs in a namespace of its own, written NS. A step with ``differs`` is compared by status code

@@ -10,7 +10,6 @@ A step is what one feature does from its begin to its end; between steps the clu
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import namedtuple
 from pathlib import Path
@@ -20,6 +19,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import argument_spec, outcome
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import access
 from ansible_collections.bigvm.live_migration.plugins.modules import (
+    access_check_info,
     evacuation_plan_info,
     hco_live_migration_config,
     maintenance_interlocks,
@@ -49,7 +49,8 @@ TOPOLOGY = {
     "generation": "1.9",
     "live_migration": {"network": "migration-net"}, "network": {"name": "migration-net", "range": "10.200.5.0/24"},
     "nodes": [{"names": ["node-a", "node-b"], "memory": "64Gi", "cpus": 32, "link": "10G"}],
-    "vms": [{"name": "vm-1", "namespace": "default", "node": "node-a", "memory": "4Gi", "cpus": 2, "dirty_rate": "10M"},
+    "vms": [{"name": "vm-1", "namespace": "default", "node": "node-a", "memory": "4Gi", "cpus": 2, "dirty_rate": "10M",
+             "disk": "20Gi"},
             {"name": "vm-off", "namespace": "default", "memory": "2Gi", "cpus": 1}],
     "pods": [{"name": "web", "namespace": "web", "node": "node-b", "budget": {"minAvailable": 1}}],
     "kinds": ["ClusterVersion", "MachineConfigPool", "NodeMaintenance", "NodeHealthCheck", "MachineHealthCheck", "Machine",
@@ -99,6 +100,8 @@ def asked_for(rows):
     found = set()
     for row in rows:
         target = rest.parse(row["path"])
+        if row.get("userAgent", "").startswith(("kube-", "kwok")):
+            continue  # the lab's own programs
         if target is not None and not row["path"].startswith("/bigvm/") and target.plural != "selfsubjectaccessreviews":
             resource = target.plural + ("/" + target.subresource if target.subresource else "")
             found.add((target.group, resource, verb_of(Request(row["method"], row["path"], row["query"]), target)))
@@ -119,11 +122,12 @@ class Site:
     """The cluster, made for this, and a run on it with the rights of a token."""
 
     def __init__(self, cluster):
-        self.c, self.api = cluster, cluster.api
+        self.c, self.api, self.guests = cluster, cluster.api, GUESTS
         for row in MORE:
             self._serve(*row)
         for path, kind in CHECKS:
-            self.api.create(path, {"apiVersion": "/".join(path.split("/")[2:4]), "kind": kind, "metadata": {"name": "workers"}, "spec": {"selector": {}}})
+            self.api.create(path, {"apiVersion": "/".join(path.split("/")[2:4]), "kind": kind, "metadata": {"name": "workers"},
+                                   "spec": {"selector": {}}})
             if kind == "MachineHealthCheck":
                 self.api.create(path.replace("machinehealthchecks", "machines"), {
                     "apiVersion": "/".join(path.split("/")[2:4]), "kind": "Machine", "metadata": {"name": "m-0"}})
@@ -136,7 +140,8 @@ class Site:
 
     def _serve(self, group, version, kind, plural, namespaced):
         self.c.define({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {"name": "%s.%s" % (plural, group)},
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition", "metadata": {
+                "name": "%s.%s" % (plural, group), "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"}},
             "spec": {"group": group, "scope": "Namespaced" if namespaced else "Cluster",
                      "names": {"kind": kind, "plural": plural, "singular": kind.lower(), "listKind": kind + "List"},
                      "versions": [{"name": version, "served": True, "storage": True, "schema": {
@@ -167,18 +172,37 @@ class Actor:
         if failed:
             self.failures.append(result["msg"])
 
-    @property
-    def said(self):
-        """Every text in the results."""
-        return set(_texts(self.results))
+    def refused(self):
+        """What was said of rights that are missing, where it stopped something: messages, and findings that block."""
+        found = [text for text in self.failures if "ot allowed" in text or "right to" in text]
+        for result in self.results:
+            for row in _rows(result):
+                text = "%s %s" % (row.get("message"), row.get("remedy"))
+                if row.get("severity") == "blocker" and ("right to" in text or "ot allowed" in text):
+                    found.append("%s: %s" % (row.get("code"), text))
+                if row.get("code") == "handler_unreadable":
+                    found.append("node_gate: %s" % text)
+        return found
 
 
-def _texts(value):
+def _rows(value):
+    """Every dict somewhere in a result."""
+    if isinstance(value, dict):
+        yield value
     if isinstance(value, (dict, list)):
         for one in value.values() if isinstance(value, dict) else value:
-            yield from _texts(one)
-    elif isinstance(value, str):
-        yield value
+            yield from _rows(one)
+
+
+def done(site, step, api_key, listening=False):
+    """An :class:`Actor` that has done one step; the cluster is as before."""
+    actor = Actor(site, api_key, listening)
+    try:
+        step(actor)
+    finally:
+        if step not in READING:
+            tidy(site)
+    return actor
 
 
 # -- what the features do ----------------------------------------------------------------
@@ -213,21 +237,19 @@ def migrate(actor):
 
 
 def cancel(actor):
-    """A copy that lasts too long, of a guest that KubeVirt would go on evacuating."""
-    site, here = actor.site, actor.site.vmi()["status"]["nodeName"]
-    site.api.patch("/api/v1/nodes/%s" % here, {"metadata": {"annotations": {"rehearsal.bigvm.io/link": "100M"}}})
-    site.api.patch("/api/v1/nodes/%s" % here, {"spec": {"unschedulable": True}})
-    code = site.c.http("POST", "/api/v1/namespaces/default/pods/%s/eviction" % _launcher(site), {
-        "apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": _launcher(site), "namespace": "default"}})[0]
-    assert code == 429
-    site.c.wait(20)
-    actor.do(migrate_vmi, **_one(away_from=[here], timeout="30s", progress_interval=0))
+    """A copy that lasts too long."""
+    here = actor.site.vmi()["status"]["nodeName"]
+    actor.site.api.patch("/api/v1/nodes/%s" % here, {"metadata": {"annotations": {"rehearsal.bigvm.io/link": "100M"}}})
+    actor.do(migrate_vmi, **_one(away_from=[here], timeout="60s", progress_interval=0))
 
 
-def _launcher(site):
-    pods = site.api.list("/api/v1/namespaces/default/pods", labelSelector="kubevirt.io=virt-launcher,vm.kubevirt.io/name=vm-1",
-                         fieldSelector="status.phase=Running").items
-    return pods[-1]["metadata"]["name"]
+def evacuated(actor):
+    """A guest that KubeVirt would go on migrating."""
+    site = actor.site
+    site.api.create("/bigvm/v1/script", [{"name": "drain-%f" % site.api.clock.now(), "when": {"time": 1}, "do": [
+        {"evict": {"namespace": "default", "vmi": "vm-1"}}]}])
+    site.c.wait(10)
+    actor.do(migrate_vmi, **_one(state="aborted", progress_interval=0))
 
 
 def failing(actor):
@@ -328,17 +350,83 @@ def tidy(site):
         site.c.wait(120)  # until KubeVirt has forgotten them, too
 
 
-STEPS = (preflight, plan, node_gate, interlocks_check, migrate, cancel, failing, stopped, hold, interlocks, settings_hold, site_policy,
-         drain, restore, cluster_settings, network)
-FEATURE = {"cancel": "migrate", "failing": "migrate", "stopped": "migrate", "site_policy": "settings_hold", "network": "cluster_settings"}
+STEPS = (preflight, plan, node_gate, interlocks_check, migrate, cancel, evacuated, failing, stopped, hold, interlocks,
+         settings_hold, site_policy, drain, restore, cluster_settings, network)
+FEATURE = {"cancel": "migrate", "evacuated": "migrate", "failing": "migrate", "stopped": "migrate", "site_policy": "settings_hold",
+           "network": "cluster_settings"}
+STILL = (preflight, plan, node_gate, interlocks_check, interlocks, settings_hold, site_policy)  # no KubeVirt has to act for these
+READING = (preflight, plan, node_gate, interlocks_check)
+FAIL = ("cancel", "failing", "stopped", "drain")  # as they should
+
+
+def own_features(role):
+    """Those which this role is the first to have."""
+    before = set()
+    for name in access.ROLES:
+        if name == role:
+            return set(rbac.features(name)) - before
+        before |= set(rbac.features(name))
+    raise KeyError(role)
 
 
 def steps(role):
-    """Those that need a feature which the role is the first to have."""
-    before = set()
-    for name in access.ROLES:
-        own = set(rbac.features(name)) - before
-        if name == role:
-            return [step for step in STEPS if FEATURE.get(step.__name__, step.__name__) in own]
-        before |= set(rbac.features(name))
-    raise KeyError(role)
+    """What only this role, and none before, can do."""
+    return [step for step in STEPS if FEATURE.get(step.__name__, step.__name__) in own_features(role)]
+
+
+# -- without one right --------------------------------------------------------------------
+
+OTHERS = "stand in the way"  # what the interlocks are about
+
+
+def named(text, right):
+    """Whether a text says verb and resource, in Kubernetes' words or in ours."""
+    plural = title(right).partition(" ")[2]
+    return ('cannot %s resource "%s" in API group "%s"' % (right.verb, right.resource, right.group) in text
+            or "right to %s %s" % (right.verb, plural) in " ".join(text.split()))
+
+
+def rows_of(role, right):
+    """The lines of the table that make it a right of this role, and of none before."""
+    own = own_features(role)
+    return [row for row in access.TABLE if row.feature in own and row[1:4] == right[1:4]]
+
+
+def judged(whole, site, role, right, key):
+    """What is untrue about one right of one role: ``[text]``.
+
+    :param whole: ``{step: Actor}`` with all rights; steps that are not in it are not tried.
+    :param key: the token of somebody without that right.
+    """
+    rows = rows_of(role, right)
+    required = [row.feature for row in rows if row.required]
+    untrue, failed = [], False
+    tried = [step for step, actor in whole.items() if right[1:4] in actor.asked]
+    for step in tried:
+        actor = done(site, step, key)
+        refused = actor.refused()
+        if not required and not whole[step].failures and (refused or actor.failures):
+            untrue.append("optional, but stops %s: %s" % (step.__name__, (refused + actor.failures)[0]))
+        if refused and not any(named(text, right) for text in refused):
+            untrue.append("%s does not name it: %s" % (step.__name__, refused[0]))
+        if actor.failures and required and refused and not any(name in " ".join(refused) for name in required + [OTHERS]):
+            untrue.append("%s does not name the feature: %s" % (step.__name__, refused[0]))
+        failed = failed or bool(refused)
+        if failed and required:
+            break  # one is enough: the others ask in the same way
+    if required and tried and not failed:
+        untrue.append("required for %s, but nothing fails: %s" % (", ".join(required), actor.failures or actor.results))
+    return ["%s: %s" % (title(right), text) for text in untrue + told_beforehand(site, key, rows, right)]
+
+
+def told_beforehand(site, key, rows, right):
+    """``access_check_info`` says what is missing, how bad that is and what is lost."""
+    failed, result = run(access_check_info, dict(site.c.connection, api_key=key), namespaces=site.guests,
+                            features=[row.feature for row in rows])
+    assert not failed, result["msg"]
+    worst = [row for row in rows if row.required] or rows
+    severity = access.BLOCKER if worst[0].required else access.WARNING
+    found = [row["message"] for row in result["problems"] if row["severity"] == severity]
+    if not any("right to %s" % title(right) in text and row.feature in text and row.lost in text for row in worst for text in found):
+        return ["access_check_info does not tell it: %s" % result["problems"]]
+    return []

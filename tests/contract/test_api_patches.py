@@ -74,7 +74,8 @@ def test_json_patch_with_a_test(c, node):
 
 def test_a_version_in_a_patch_guards_it(c):
     path = "/api/v1/namespaces/default/configmaps/guarded-patch"
-    old = c.http("POST", path.rpartition("/")[0], {"metadata": {"name": "guarded-patch"}, "data": {"a": "1"}})[1]["metadata"]["resourceVersion"]
+    made = c.http("POST", path.rpartition("/")[0], {"metadata": {"name": "guarded-patch"}, "data": {"a": "1"}})[1]
+    old = made["metadata"]["resourceVersion"]
     guarded = {"metadata": {"resourceVersion": old, "annotations": {"who": "me"}}, "data": {"a": "2"}}
     patch(c, path, guarded, MERGE)
     assert patch(c, path, guarded, MERGE, 409)["reason"] == "Conflict"

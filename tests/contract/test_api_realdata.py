@@ -78,7 +78,8 @@ def test_what_the_cluster_writes_passes_the_real_definitions(cluster, shared_fol
     vmis = c.api.list("/apis/kubevirt.io/v1/virtualmachineinstances").items
     path = "/apis/kubevirt.io/v1/namespaces/%s/virtualmachineinstancemigrations"
     for vmi in vmis:
-        made = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstanceMigration", "metadata": {"generateName": "m-"}, "spec": {"vmiName": vmi["metadata"]["name"]}}
+        made = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstanceMigration", "metadata": {"generateName": "m-"},
+                "spec": {"vmiName": vmi["metadata"]["name"]}}
         assert c.http("POST", path % vmi["metadata"]["namespace"], made)[0] == 201
     checked = 0
     for seconds in (3, 10, 60, 600, 7200):

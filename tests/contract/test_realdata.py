@@ -36,9 +36,9 @@ GENERATION = {
 # What cannot be stored as it is: (HTTP code, words of the answer).
 INVALID = {
     # Every value of the synthetic files is a placeholder such as nameValue.
-    "kubevirt-1": (422, 'Invalid value: "nameValue": a lowercase RFC 1123 subdomain'),
-    "vm-6": (422, 'Invalid value: "nameValue": a lowercase RFC 1123 subdomain'),
-    "vmi-10": (422, 'Invalid value: "nameValue": a lowercase RFC 1123 subdomain'),
+    "kubevirt-1": (404, 'namespaces "namespaceValue" not found'),
+    "vm-6": (404, 'namespaces "namespaceValue" not found'),
+    "vmi-10": (404, 'namespaces "namespaceValue" not found'),
     # Only their status was posted.
     "vmi-8": (422, "spec: Required value"),
     "vmim-6": (422, "spec: Required value"),

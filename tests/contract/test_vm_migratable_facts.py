@@ -13,7 +13,7 @@ import sys
 
 import pytest
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import inventory
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import inventory, prometheus
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import path_of
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import Task
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common import errors
@@ -207,7 +207,8 @@ def test_only_what_was_asked_for_is_fetched(site):
         return [(row["path"], json.dumps(row["query"])) for row in rows if row["path"].endswith("/" + plural)]
 
     rows = asked(site, namespace="sap-test")
-    for plural in ("virtualmachineinstances", "virtualmachines", "persistentvolumeclaims", "resourcequotas"):
+    assert not query(rows, "persistentvolumeclaims"), "KubeVirt has judged the volumes already"
+    for plural in ("virtualmachineinstances", "virtualmachines", "resourcequotas"):
         assert all("/namespaces/sap-test/" in path for path, _query in query(rows, plural)) and query(rows, plural)
     (_path, selector), = query(asked(site, node="hana-b"), "virtualmachineinstances")
     assert "kubevirt.io/nodeName=hana-b" in selector or "kubevirt.io%2FnodeName" in selector
@@ -365,3 +366,66 @@ def test_a_playbook_of_examples(shared, tmp_path):
         timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "failed=0" in done.stdout and "ignored=2" in done.stdout
+
+
+# -- dirty rates, and what is spare --------------------------------------------------
+
+
+def outcome(api, **options):
+    """``(result, warnings)`` of the module."""
+    params, warnings = {name: option.get("default") for name, option in module.SPEC.items()}, []
+    return module.execute(Task(dict(params, **options), api, warn=warnings.append)), warnings
+
+
+def asking(site, **options):
+    return dict({"url": site.connection["host"] + "/bigvm/v1/prometheus", "token": None, "ca_cert": site.connection["ca_cert"],
+                 "validate_certs": True, "window": "24h"}, **options)
+
+
+def test_dirty_rates_come_from_prometheus(site):
+    result, warnings = outcome(site.api, node="hana-a", prometheus=asking(site))
+    found = result["ansible_facts"]["vm_migratable"]
+    hana = found["rates"]["guests"]["sap-prod/hana-prod"]
+    assert hana["p50"] == hana["p99"] == hana["max"] > 50e6 and hana["samples"] == 2880 and not warnings
+    assert found["rates"]["failure"] is None and found["rates"]["window"] == 86400 and found["rates"]["cards"] == {}
+    assert "DirtyRateAboveCap" in codes(by_name(found)["hana-prod"])  # the cap of the topology is 64Mi
+    assert any("sap-prod/hana-prod: " in line and "MB/s" in line for line in result["lines"])
+
+
+def test_a_release_without_the_metric_says_so(shared):
+    old = shared(topology="default-1.3")
+    result, warnings = outcome(old.api, node="hana-a", prometheus=asking(old))
+    found = result["ansible_facts"]["vm_migratable"]
+    assert found["rates"]["guests"] == {} and not warnings
+    assert "DirtyRateAbsent" in codes(found["vms"][0]) and "dirty rates: not known, KubeVirt measures them from 1.6 on" in result["lines"]
+
+
+@pytest.mark.parametrize("options, said", [
+    ({"url": None}, "no url was given, and the route openshift-monitoring/thanos-querier cannot be read"),
+    ({"token": "wrong"}, "answered 401"), ({"url": "https://127.0.0.1:1"}, "127.0.0.1:1"),
+])
+def test_a_prometheus_that_cannot_be_asked_is_a_warning(site, options, said):
+    result, warnings = outcome(site.api, node="hana-a", prometheus=asking(site, **options))
+    assert len(warnings) == 1 and said in warnings[0]
+    assert said in result["ansible_facts"]["vm_migratable"]["rates"]["failure"]
+    assert result["ansible_facts"]["vm_migratable"]["summary"]["live"] == 5
+
+
+def test_the_api_servers_token_goes_nowhere_else(site, monkeypatch):
+    sent = []
+    monkeypatch.setattr(prometheus, "open_url", lambda url, headers, **_more: sent.append((url, headers)) or 1 / 0)
+    outcome(site.api, node="hana-a", prometheus=asking(site, url="https://elsewhere.example"))
+    outcome(site.api, node="hana-a", prometheus=asking(site, url="https://elsewhere.example", token="its-own"))
+    assert [headers.get("Authorization") for _url, headers in sent] == [None, "Bearer its-own"]
+
+
+def test_whether_any_one_node_can_be_emptied(site):
+    result, _warnings = outcome(site.api, name="hana-prod", namespace="sap-prod", spare=True)
+    found = result["ansible_facts"]["vm_migratable"]
+    assert [row["name"] for row in found["vms"]] == ["hana-prod"]  # what is judged stays what was asked for
+    rows = {row["node"]: row for row in found["spare"]["nodes"]}
+    assert rows["hana-a"]["vms"] == 5 and rows["hana-a"]["can_be_emptied"] is True
+    pages = found["spare"]["resources"]["hugepages-1Gi"]
+    assert (pages["fullest_node"], pages["needed"], pages["enough"]) == ("hana-a", 3072 * GIB, True)
+    assert any(line.startswith("spare hugepages-1Gi: 3 TiB needed") for line in result["lines"])
+    assert max(map(len, result["lines"])) <= 80

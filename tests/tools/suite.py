@@ -104,11 +104,12 @@ class Part:
     missing: str = ""  # why it cannot run here: a skip
 
 
-def pytest(name, folder):
-    """A part that is a folder of pytest tests."""
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "--durations=5", f"--junitxml={LOGS / name}.xml", folder]
+def pytest(name, folder, *more, **variables):
+    """A part that is a folder of pytest tests (and ``more``)."""
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "--durations=5", f"--junitxml={LOGS / name}.xml", folder, *more]
     has_tests = any((ROOT / folder).rglob("test_*.py"))
-    return Part(name, command, by_pytest, {"PYTHONPATH": str(BUILD)}, "" if has_tests else f"{name}: {folder} holds no tests yet")
+    missing = "" if has_tests else f"{name}: {folder} holds no tests yet"
+    return Part(name, command, by_pytest, {"PYTHONPATH": str(BUILD), **variables}, missing)
 
 
 def ansible_test(name, pattern, *words):
@@ -131,8 +132,9 @@ PARTS = [
     Part("ruff", ["ruff", "check", "--no-cache", "."], by_exit()),
     Part("build", [sys.executable, str(TOOLS / "tarball.py")], by_exit(r"galaxy\.yml|MANIFEST\.json")),
     Part("ratchet", [sys.executable, str(TOOLS / "ratchet.py")], by_exit()),
-    pytest("lab-kubernetes", "tests/lab/kubernetes"),
+    pytest("lab-kubernetes", "tests/lab/kubernetes", "tests/contract", BIGVM_CLUSTER="lab"),
     pytest("lab-libvirt", "tests/lab/libvirt"),
+    pytest("lab-prometheus", "tests/lab/prometheus"),
 ]
 GROUPS = {
     "test": [part.name for part in PARTS if not part.name.startswith("lab-")],

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import json
 
+POD = ("Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+       "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+       "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)")
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
@@ -19,6 +22,8 @@ def causes(resource, obj, old=None):
         return found * 2 if old else found
     if resource.key == "leases.coordination.k8s.io":
         return _lease(obj)
+    if old and resource.key == "pods" and _fixed(obj) != _fixed(old):
+        return [("spec", "FieldValueForbidden", POD)]
     if old and old.get("immutable") and any(old.get(part) != obj.get(part) for part in ("data", "binaryData")):
         return [("data", "FieldValueForbidden", "Forbidden: field is immutable when `immutable` is set")]
     return []
@@ -42,6 +47,17 @@ def quality(spec):
     same = all({"cpu", "memory"} <= set(one.get("limits") or ()) and
                (one.get("requests") or one["limits"]) == one["limits"] for one in sets)
     return "Guaranteed" if same else "Burstable"
+
+
+def _fixed(pod):
+    """What of a pod's spec no update may change."""
+    spec = dict(pod.get("spec") or {})
+    for field in ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"):
+        spec.pop(field, None)
+    for field in ("containers", "initContainers"):
+        spec[field] = [{key: value for key, value in one.items() if key != "image"} for one in spec.get(field) or ()
+                       if isinstance(one, dict)]
+    return spec
 
 
 def _taints(obj):

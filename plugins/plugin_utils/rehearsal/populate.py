@@ -89,6 +89,8 @@ class Filler:
         rank = {kind: index for index, kind in enumerate(ORDER)}
         rank.update({kind: len(ORDER) + 1 for kind in LAST})
         for obj in sorted(self.topology.objects, key=lambda obj: rank.get(obj["kind"], len(ORDER))):
+            if _made_anew(obj):
+                continue
             why = self._unusable(obj)
             if why:
                 self._note(obj, why)
@@ -122,12 +124,19 @@ class Filler:
                 meta.setdefault("namespace", fallback)
                 self._namespace(meta["namespace"])
             if self.store.get(key, meta.get("namespace") if resource.namespaced else "", meta.get("name")) is not None:
-                self._note(obj, "it exists already")
+                if key == "namespaces":
+                    self.store.modify(key, "", meta["name"], lambda new: new["metadata"].setdefault("labels", {}).update(
+                        meta.get("labels") or {}))
+                else:
+                    self._note(obj, "it exists already")
                 return
             if key == VMI:
                 meta.setdefault("annotations", {})
                 state = obj.setdefault("status", {})
                 state.setdefault("phase", "Running" if state.get("nodeName") else "Pending")
+            if key == "pods" and _stripped(obj):
+                obj["status"] = dict(obj["status"])
+                running(obj, self.now, address(old_uid or "0" * 8))
             made = self.store.create(key, obj)
         except ApiStatus as exc:
             self._note(obj, exc.message)
@@ -331,6 +340,17 @@ def node_for(guests):
     total = 2 * pages + 2 * small + max(2 * plain, 256 * gib)
     return dict(room, memory="%dGi" % (total // gib), cpus=max(64, 2 * cpus),
                 cpu_manager=any(target_pod.dedicated_cpus(vmi) for vmi in guests))
+
+
+def _stripped(pod):
+    """Whether a pod runs but has no address: exports carry none."""
+    status = pod.get("status") or {}
+    return status.get("phase") == "Running" and not status.get("podIP") and bool((pod.get("spec") or {}).get("nodeName"))
+
+
+def _made_anew(obj):
+    """A virt-handler without address is of no use; :meth:`Filler._handlers` makes one, with a migration network where there is one."""
+    return obj["kind"] == "Pod" and _stripped(obj) and (obj["metadata"].get("labels") or {}).get("kubevirt.io") == "virt-handler"
 
 
 def crds_key(store, obj):

@@ -68,12 +68,13 @@ class Resource:
 
 
 _HALVES = ("spec", "status")
-FIELDS = dict({plural: _HALVES for plural in (
+_HALVED = (
     "nodes", "pods", "namespaces", "services", "persistentvolumes", "persistentvolumeclaims", "resourcequotas",
     "daemonsets.apps", "deployments.apps", "replicasets.apps", "statefulsets.apps", "jobs.batch",
-    "poddisruptionbudgets.policy", "customresourcedefinitions.apiextensions.k8s.io")}, **{
-        "configmaps": ("data", "binaryData", "immutable"), "secrets": ("data", "stringData", "type", "immutable"),
-        "leases.coordination.k8s.io": ("spec",)})
+    "poddisruptionbudgets.policy", "customresourcedefinitions.apiextensions.k8s.io")
+FIELDS = dict(dict.fromkeys(_HALVED, _HALVES), **{
+    "configmaps": ("data", "binaryData", "immutable"), "secrets": ("data", "stringData", "type", "immutable"),
+    "leases.coordination.k8s.io": ("spec",)})
 ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
 
 

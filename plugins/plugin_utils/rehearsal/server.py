@@ -177,8 +177,9 @@ class App:
         if request.path == "/version":
             major, minor = self.version.lstrip("v").split(".")[:2]
             return 200, {"major": major, "minor": minor, "emulationMajor": major, "emulationMinor": minor,
-                         "minCompatibilityMajor": major, "minCompatibilityMinor": str(int(minor) - 1), "gitVersion": self.version, "gitCommit": "", "gitTreeState":
-                         "clean", "buildDate": "2026-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": ""}
+                         "minCompatibilityMajor": major, "minCompatibilityMinor": str(int(minor) - 1),
+                         "gitVersion": self.version, "gitCommit": "", "gitTreeState": "clean",
+                         "buildDate": "2026-01-01T00:00:00Z", "goVersion": "", "compiler": "", "platform": ""}
         if request.path.rstrip("/") in access.PUBLIC:
             return 200, "ok"
         return None

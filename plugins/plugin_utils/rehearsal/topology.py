@@ -69,7 +69,9 @@ A topology is YAML. Everything is optional::
 Objects of a real cluster (``--objects``) may be single documents, multi-document
 YAML, JSON, or Lists, with everything a server sets. What is missing around them
 (namespaces, nodes, pods and claims of guests, KubeVirt's own parts) is filled in
-by :mod:`.populate`; what cannot be used is named in :attr:`Topology.notes`.
+by :mod:`.populate`; what cannot be used is named in :attr:`Topology.notes`. The
+file of a whole cluster that cluster_export made is read the same way; the
+definitions in it take the place of the built-in ones.
 """
 
 from __future__ import annotations
@@ -80,6 +82,7 @@ from dataclasses import dataclass, field
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock import from_timestamp
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import export
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import crds, generations
 
 HERE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "topologies")
@@ -107,6 +110,7 @@ class Topology:
     :ivar kinds: names of kinds to serve.
     :ivar script: entries of :mod:`.script`.
     :ivar objects: raw objects.
+    :ivar crds: CustomResourceDefinitions of the exported cluster.
     :ivar notes: sentences about what was left out, and why.
     """
 
@@ -121,6 +125,7 @@ class Topology:
     kinds: list = field(default_factory=list)
     script: list = field(default_factory=list)
     objects: list = field(default_factory=list)
+    crds: list = field(default_factory=list)
     notes: list = field(default_factory=list)
 
 
@@ -137,7 +142,9 @@ def load(source=None, objects=(), generation=None):
     :param generation: overrides the topology's.
     :raises BadInput: when something cannot be read or understood.
     """
-    raw = [obj for path in objects for obj in read_objects(path)]
+    raw, definitions = [], []
+    for path in objects:
+        raw += read_objects(path, definitions)
     document = _document(source if source or objects else "default")
     unknown = sorted(set(document) - set(KEYS))
     if unknown:
@@ -154,7 +161,7 @@ def load(source=None, objects=(), generation=None):
         eviction_strategy=document.get("eviction_strategy", "LiveMigrate"),
         nodes=list(_nodes(document.get("nodes") or [])), vms=list(_vms(document.get("vms") or [])), objects=raw,
         pods=list(_pods(document.get("pods") or [])), kinds=list(document.get("kinds") or []),
-        script=list(document.get("script") or []),
+        script=list(document.get("script") or []), crds=definitions,
     )
 
 
@@ -203,12 +210,21 @@ def _parsed(path, remedy):
     except OSError as exc:
         raise BadInput("Cannot read %s: %s." % (path, exc.strerror or exc), remedy) from exc
     except Exception as exc:  # the parser's own errors; importing it for their class alone is not worth it
+        _refuse_cut_off(path)
         raise BadInput("%s does not parse: %s." % (path, str(exc).replace("\n", " ")), remedy) from exc
 
 
-def read_objects(path):
-    """All Kubernetes objects of a file, or of the YAML and JSON files of a directory; Lists are unfolded.
+def _refuse_cut_off(path):
+    with open(path, "rb") as stream:
+        if export.FAMILY.encode() in stream.read(200):
+            raise BadInput("The export %s ends in the middle: it was cut off." % path,
+                           "Copy the file again, or export the cluster once more.")
 
+
+def read_objects(path, definitions=None):
+    """All Kubernetes objects of a file, or of the YAML and JSON files of a directory; Lists and exports are unfolded.
+
+    :param definitions: a list that the CustomResourceDefinitions of an export are added to.
     :raises BadInput: naming the file.
     """
     files = [path]
@@ -218,7 +234,16 @@ def read_objects(path):
     found = []
     for name in files:
         documents = _parsed(name, "Export objects as YAML or JSON, for example with 'oc get -o yaml'.")
-        found += [_object(document, name) for document in documents]
+        for document in documents:
+            if not export.is_export(document):
+                found.append(_object(document, name))
+                continue
+            wrong = export.problem(document)
+            if wrong:
+                raise BadInput("The export %s cannot be used: %s." % (name, wrong[0]), wrong[1])
+            found += [_object(obj, name) for obj in document["objects"]]
+            if definitions is not None:
+                definitions += document["crds"]
     return found
 
 

@@ -37,6 +37,7 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.con
 )
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.workloads import Workloads
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.world import HCO, World
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.status import ApiStatus
 
 
 def prepare(store, generation, definitions=()):
@@ -80,6 +81,22 @@ def install(store, api, generation, seed=0, script=()):
     return world
 
 
+def _exported_definitions(store, topology):
+    """The exported cluster's own definitions of kinds that are played; what cannot be served stays built in, and is noted."""
+    converted = store.resource(HCO).convert
+    for crd in topology.crds:
+        name = (crd.get("metadata") or {}).get("name")
+        versions = (crd.get("spec") or {}).get("versions") or []
+        stored = [version.get("name") for version in versions if version.get("storage")]
+        if name not in store.resources or stored != [store.resources[name].version]:
+            continue
+        try:
+            crds.add(store, [crd])
+        except (ApiStatus, KeyError, TypeError, ValueError) as exc:
+            topology.notes.append("The definition %s was left out: %s." % (name, str(getattr(exc, "message", exc)).rstrip(".")))
+    store.resource(HCO).convert = converted
+
+
 def _script(world, api, entries):
     """The script engine: its entries, and its endpoint."""
     engine = world.script = scripts.Script(world, api)
@@ -92,5 +109,7 @@ def _script(world, api, entries):
 def cluster(store, api, topology, definitions=(), seed=0):
     """The whole: kinds, the objects of a :class:`~..topology.Topology`, controllers; returns the World."""
     prepare(store, topology.generation, definitions)
+    if not definitions:
+        _exported_definitions(store, topology)
     populate.fill(store, topology)
     return install(store, api, topology.generation, seed, topology.script)

