@@ -55,7 +55,7 @@ test-lab: ## what needs root or long builds (the labs); what cannot be built is 
 	@$(SUITE) lab
 
 verdict: ## write docs/verdict.md anew from the table of reasons
-	@$(BENCH) python tests/tools/verdict_page.py
+	@$(BENCH) python $(TOOLS)/verdict_page.py
 
 venv deps tree: ## set up: Python packages, collections, build tree
 	@$(TEST)
@@ -74,6 +74,9 @@ bench-overhead: ## what a task that has nothing to do costs, beside one of kuber
 
 bench-plan: ## how near evacuation plans come to the shortest possible
 	@$(BENCH) python tests/bench/plan.py $(ARGS)
+
+bench-facts: ## what judging 5,000 VMs costs, beside a loop and a bare client
+	@$(BENCH) python tests/bench/facts.py $(ARGS)
 
 fix: ## sort imports and mend what ruff can mend by itself
 	@$(TEST) ruff check --no-cache --fix .

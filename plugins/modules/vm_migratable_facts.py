@@ -53,6 +53,11 @@ options:
   node:
     description: The VMs that run on this node.
     type: str
+  critical:
+    description: VMs that are critical beside those that are by themselves, as C(namespace/name) or C(name).
+    type: list
+    elements: str
+    default: []
   detail:
     description:
       - With V(full), each VM also gets C(details), the particulars behind the codes, and all node names.
@@ -61,6 +66,44 @@ options:
     type: str
     choices: [auto, full, brief]
     default: auto
+  spare:
+    description:
+      - Also say what must stay free so that nodes can be drained, and whether any one node can be emptied (N-1), in
+        C(spare). Reads all VMs of the cluster for it, whichever are judged.
+      - What must be spare is the number of nodes drained at once (C(maxUnavailable) of the MachineConfigPools, else one)
+        times what the VMs of the fullest node request, for memory and for each size of huge pages.
+    type: bool
+    default: false
+  advice:
+    description:
+      - Also say which live migration settings should be others for these VMs, why, and what that costs, in C(advice).
+        Nothing is applied.
+    type: bool
+    default: false
+  prometheus:
+    description:
+      - Ask a Prometheus how fast the guests change their memory, and for the network cards of the nodes. Found figures
+        are in C(rates); the verdict warns where a guest outruns the bandwidth cap.
+      - What is not measured is said, never guessed. A Prometheus that cannot be asked is a warning.
+    type: dict
+    suboptions:
+      url:
+        description: Of the Prometheus API, without C(/api/v1). Without it the route of OpenShift's own is looked for.
+        type: str
+      token:
+        description: Bearer token for it. The one for the API server is only sent to OpenShift's own, found without O(prometheus.url).
+        type: str
+      ca_cert:
+        description: File with the CA certificates to verify it by.
+        type: path
+      validate_certs:
+        description: Whether to verify its certificate.
+        type: bool
+        default: true
+      window:
+        description: How far to look back. A day holds the savepoints and delta merges of a database.
+        type: str
+        default: 24h
 extends_documentation_fragment:
   - bigvm.live_migration.assumed_settings
   - kubernetes.core.k8s_auth_options
@@ -109,6 +152,12 @@ EXAMPLES = r"""
     fail_msg: >-
       Not live: {{ ansible_facts.vm_migratable.vms | rejectattr('verdict', 'equalto', 'live')
       | map(attribute='name') | join(', ') }}
+
+- name: Is there room to empty any one node, and how busy are the guests
+  bigvm.live_migration.vm_migratable_facts:
+    spare: true
+    prometheus:
+      window: 12h
 
 - name: Judge the HANA guests of all namespaces, as if post-copy were off
   bigvm.live_migration.vm_migratable_facts:
@@ -172,8 +221,10 @@ ansible_facts:
             - C(candidates) are the nodes that can take it, best first (most room left).
             - C(candidate_count) counts all of them.
             - C(ruled_out) groups the others by code; C(undecided) names nodes that could not be judged.
-            - C(critical) is true for guests of 256 GiB and more, or on 1 GiB pages.
-            - C(budget_seconds) is the time KubeVirt grants the copy, null for no limit.
+            - C(critical) is true for guests of 256 GiB and more, on 1 GiB pages, with the label
+              C(live-migration.bigvm.io/critical=true) on the VMI, or named in O(critical).
+            - C(budget_seconds) is the time KubeVirt grants the copy, null for no limit. C(disk_bytes) are disks that
+              are copied with the memory, C(streams) the connections that the copy uses.
             - C(details) holds the particulars behind the codes, see O(detail).
           type: list
           elements: dict
@@ -183,6 +234,7 @@ ansible_facts:
               candidates: [worker-2]
               critical: true
               dedicated_cpus: true
+              disk_bytes: 0
               memory_bytes: 3298534883328
               name: hana-prod
               namespace: sap
@@ -196,6 +248,7 @@ ansible_facts:
                 - code: HugepagesShort
                   count: 1
                   nodes: [worker-3]
+              streams: 1
               uid: 0d6a4c4e-9f0b-4c5e-8f53-0a4a9b3f7a55
               undecided: []
               verdict: live
@@ -210,6 +263,50 @@ ansible_facts:
               reference: "KubeVirt: eviction strategy"
               remedy: "Set evictionStrategy: LiveMigrate on the VM. Our own runs do not evict guests."
               severity: warning
+        spare:
+          description:
+            - Only with O(spare). C(resources) is what must be spare and is, C(nodes) whether each node can be emptied
+              (null when that cannot be told), who is stuck there and what is missing.
+          type: dict
+          sample:
+            drained_at_once: 1
+            nodes:
+              - can_be_emptied: true
+                node: worker-1
+                stuck: []
+                vms: 5
+            pools:
+              worker: 1
+            resources:
+              memory:
+                available: 1649267441664
+                enough: true
+                fullest: 68719476736
+                fullest_node: worker-1
+                needed: 68719476736
+        advice:
+          description: Only with O(advice). Lines for people; empty when all is well.
+          type: list
+          elements: str
+          sample:
+            - "sap/hana-prod:"
+            - "  allow_post_copy: true -> false"
+        rates:
+          description:
+            - Only with O(prometheus). Dirty rates by C(namespace/name) in bytes per second over C(window) seconds, and the
+              network cards of nodes. C(failure) says why nothing is known.
+          type: dict
+          sample:
+            cards: {}
+            failure: null
+            guests:
+              sap/hana-prod:
+                max: 943718400.0
+                p50: 52428800.0
+                p99: 629145600.0
+                samples: 2880
+            source: https://thanos-querier-openshift-monitoring.apps.example.com
+            window: 86400
         summary:
           description: Number of VMs by verdict.
           type: dict
@@ -220,14 +317,22 @@ ansible_facts:
             unknown: 0
 """
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import inventory
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import inventory, prometheus
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.options import (
     assumed_settings,
+    duration,
     settings_options,
 )
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import run_module
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import migratability, wording
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import (
+    guidance,
+    migratability,
+    rates,
+    spare,
+    wording,
+)
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.view import View
 
 SPEC = dict(
     vms=dict(
@@ -237,8 +342,12 @@ SPEC = dict(
     namespace=dict(type="str"),
     label_selectors=dict(type="list", elements="str"),
     node=dict(type="str"),
+    critical=dict(type="list", elements="str", default=[]),
     settings=dict(type="dict", options=settings_options()),
     detail=dict(type="str", choices=["auto", "full", "brief"], default="auto"),
+    spare=dict(type="bool", default=False),
+    advice=dict(type="bool", default=False),
+    prometheus=dict(type="dict", options=prometheus.OPTIONS),
 )
 
 
@@ -269,10 +378,33 @@ def selection(params):
 
 def execute(task):
     """Collect, judge, return the fact."""
-    chosen, judge_by = selection(task.params), assumed_settings(task.params["settings"])
-    found = inventory.collect(task.api, **chosen)
-    verdicts = migratability.judge(found, settings=judge_by, detail=task.params["detail"])
-    return {"changed": False, "ansible_facts": {"vm_migratable": verdicts}, "lines": wording.verdict_lines(verdicts)}
+    with inventory.uncollected():
+        return _judged(task, task.params)
+
+
+def _judged(task, params):
+    chosen, judge_by = selection(params), assumed_settings(params["settings"])
+    window = duration(params["prometheus"], "window") if params["prometheus"] else None
+    found = inventory.collect(task.api, everything=params["spare"], **chosen)
+    asked = None
+    if window:
+        asked = prometheus.measured(task.api, params["prometheus"], window, found)
+        found["dirty_rates"] = {key: rate["p99"] for key, rate in asked["guests"].items()}
+        if asked["failure"]:
+            task.warn("No dirty rates: %s." % asked["failure"])
+    verdicts = migratability.judge(found, settings=judge_by, detail=params["detail"], critical=params["critical"])
+    lines = wording.verdict_lines(verdicts)
+    if asked:
+        verdicts["rates"] = dict(asked, guests={"%s/%s" % key: rate for key, rate in sorted(asked["guests"].items())})
+        lines += rates.rate_lines(verdicts["rates"], verdicts["cluster"]["kubevirt_version"], verdicts["vms"])
+    if params["spare"]:
+        view = View(dict(found, vmis=found["guests"]), judge_by, params["critical"])
+        verdicts["spare"] = spare.report(view, found["pools"])
+        lines += spare.spare_lines(verdicts["spare"])
+    if params["advice"]:
+        verdicts["advice"] = guidance.for_view(View(found, judge_by, params["critical"]))
+        lines += verdicts["advice"]
+    return {"changed": False, "ansible_facts": {"vm_migratable": verdicts}, "lines": lines}
 
 
 def main():

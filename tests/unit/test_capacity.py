@@ -91,3 +91,58 @@ def test_a_node_of_any_shape_gives_facts(broken):
     assert facts["ready"] is None
     assert capacity.public(facts)["memory_free"] is None
     assert capacity.shortages({"memory": 1}, facts) == [("memory", 1, None)]
+
+
+# -- what must be spare -----------------------------------------------------------------
+
+
+def offering(name, free=256, vms=(), cordoned=False, labels=None, pages=0):
+    """Node facts with launchers of so many GiB (memory, huge pages) on it, and ``free`` GiB left."""
+    launchers = [pod(labels={"kubevirt.io": "virt-launcher"}, memory="%dGi" % memory,
+                     **({"hugepages-1Gi": "%dGi" % huge} if huge else {})) for memory, huge in vms]
+    found = node(memory="%dGi" % (free + sum(memory for memory, _huge in vms)), **({"hugepages-1Gi": "%dGi" % pages} if pages else {}))
+    found["metadata"].update(name=name, labels=dict(found["metadata"]["labels"], **(labels or {})))
+    found["spec"]["unschedulable"] = cordoned
+    return capacity.node_facts(found, launchers)
+
+
+def test_spare_is_nodes_drained_at_once_times_the_fullest_node():
+    nodes = [offering("a", 10, [(100, 0), (60, 0)]), offering("b", 90, [(120, 0)]), offering("c", 80),
+             offering("d", 500, cordoned=True)]
+    found = capacity.spare(nodes)["resources"]["memory"]
+    assert found == {"fullest_node": "a", "fullest": 160 * GIB, "needed": 160 * GIB, "available": 170 * GIB, "enough": True}
+    twice = capacity.spare(nodes, [{"metadata": {"name": "all"}, "spec": {
+        "nodeSelector": {"matchLabels": {"kubevirt.io/schedulable": "true"}}, "maxUnavailable": 2}}])
+    assert twice["drained_at_once"] == 2 and twice["resources"]["memory"]["needed"] == 320 * GIB
+    assert twice["resources"]["memory"]["enough"] is False and twice["resources"]["memory"]["available"] == 80 * GIB
+
+
+def test_huge_pages_are_spare_in_their_own_right():
+    found = capacity.spare([offering("a", vms=[(2, 1024)], pages=1024), offering("b", pages=512)])["resources"]
+    assert found["memory"]["enough"] and found["hugepages-1Gi"] == {
+        "fullest_node": "a", "fullest": 1024 * GIB, "needed": 1024 * GIB, "available": 512 * GIB, "enough": False}
+
+
+def test_spare_is_unknown_without_pods():
+    facts = capacity.node_facts(node(memory="64Gi"), None)
+    assert capacity.spare([facts]) == {"drained_at_once": 1, "pools": {}, "resources": {}}
+    odd = capacity.node_facts(node(memory="64Gi"), [pod(labels={"kubevirt.io": "virt-launcher"}, memory="much")])
+    assert capacity.spare([odd])["resources"]["memory"]["enough"] is None
+
+
+@pytest.mark.parametrize("limit, paused, at_once", [
+    (None, False, 1), (2, False, 2), ("50%", False, 2), ("10%", False, 1), ("2", False, 2), (99, False, 4), ("all", False, 1),
+    (2, True, 0)])
+def test_how_many_nodes_a_pool_drains_at_once(limit, paused, at_once):
+    nodes = [offering(name, labels={"role": "worker"}) for name in "abcd"]
+    pool = {"metadata": {"name": "worker"}, "spec": {"nodeSelector": {"matchLabels": {"role": "worker"}}, "paused": paused}}
+    if limit is not None:
+        pool["spec"]["maxUnavailable"] = limit
+    assert capacity.drained_by_pool(nodes, [pool]) == {"worker": at_once}
+
+
+def test_a_node_in_a_pool_of_its_own_is_not_counted_with_the_workers():
+    nodes = [offering("a", labels={"role": "worker", "hana": "yes"}), offering("b", labels={"role": "worker"})]
+    pools = [{"metadata": {"name": name}, "spec": {"nodeSelector": {"matchLabels": wanted}, "maxUnavailable": 3}}
+             for name, wanted in (("worker", {"role": "worker"}), ("hana", {"hana": "yes"}), ("master", {"role": "master"}))]
+    assert capacity.drained_by_pool(nodes, pools) == {"hana": 1, "worker": 1}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import json
 import os
 import pathlib
 
@@ -16,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import migratability, policy, reasons
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import migratability, policy, reasons, rules
 
 GIB = 1 << 30
 NOW = 1795219200.0  # 2026-11-21T00:00:00Z
@@ -61,7 +62,8 @@ VMI = {
     },
     "status": {
         "phase": "Running", "nodeName": "w1", "migrationMethod": "LiveMigration",
-        "conditions": [{"type": "Ready", "status": "True"}, {"type": "LiveMigratable", "status": "True"}],
+        "conditions": [{"type": "Ready", "status": "True"}, {"type": "LiveMigratable", "status": "True"},
+                       {"type": "AgentConnected", "status": "True"}],
         "volumeStatus": [{"name": "root", "persistentVolumeClaimInfo": {"claimName": "root", "accessModes": ["ReadWriteMany"]}}],
     },
 }
@@ -162,6 +164,80 @@ def claim(*modes):
     return [{"metadata": {"name": "root", "namespace": "sap"}, "spec": {"accessModes": list(modes)}}]
 
 
+def volume_status(**row):
+    return change(VMI, "status.volumeStatus", VMI["status"]["volumeStatus"] + [row])
+
+
+def tpm(mode, release):
+    vmi = change(volume_status(name="persistent-state-for-hana-x", persistentVolumeClaimInfo={
+        "claimName": "persistent-state-for-hana-x", "accessModes": [mode]}), "spec.domain.devices", {"tpm": {"persistent": True}})
+    return inventory(vmi, change(KUBEVIRT, "status.observedKubeVirtVersion", release))
+
+
+def handler(where, ready="True", address="10.200.5.1"):
+    row = [{"name": "n", "interface": "migration0", "ips": [address]}] if address else []
+    return {"metadata": {"name": "virt-handler-" + where, "namespace": "kubevirt", "labels": {"kubevirt.io": "virt-handler"},
+                         "annotations": {"k8s.v1.cni.cncf.io/network-status": json.dumps(row)}},
+            "spec": {"nodeName": where}, "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}}
+
+
+def on_network(*handlers, **lists):
+    return inventory(kubevirt=migrations(network="migration-net"), pods=[POD] + list(handlers), **lists)
+
+
+NUMA = change(change(VMI, "spec.domain.cpu", {"sockets": 4, "dedicatedCpuPlacement": True, "numa": {"guestMappingPassthrough": {}}}),
+              "spec.domain.memory", {"guest": "64Gi", "hugepages": {"pageSize": "1Gi"}})
+
+
+def numa_node(name):
+    offer = change(node(name), "status.allocatable", dict(node(name)["status"]["allocatable"], **{"hugepages-1Gi": "80Gi"}))
+    return change(offer, "metadata.labels", dict(offer["metadata"]["labels"], cpumanager="true"))
+
+
+def topology(name, *pages):
+    return {"metadata": {"name": name}, "zones": [
+        {"name": "node-%d" % index, "type": "Node", "resources": [{"name": "hugepages-1Gi", "available": free}]}
+        for index, free in enumerate(pages)]}
+
+
+def bound(*topologies, nodes=("w1", "w2")):
+    return inventory(NUMA, nodes=[numa_node(name) for name in nodes], topologies=list(topologies))
+
+
+def cluster_quota(hard, used, namespace="sap"):
+    return {"metadata": {"name": "team"}, "spec": {"quota": {"hard": hard}}, "status": {
+        "total": {"hard": hard, "used": used}, "namespaces": [{"namespace": namespace, "status": {"hard": hard, "used": used}}]}}
+
+
+FULL = quota({"requests.memory": "100Gi"}, {"requests.memory": "65Gi"})
+CALCULATOR = [{"metadata": {"name": "aaq"}, "spec": {"configuration": {
+    "vmiCalculatorConfiguration": {"configName": "IgnoreVmiCalculator"}}}}]
+
+
+def system(name, said):
+    return change(node(name), "status.nodeInfo", {"osImage": said})
+
+
+def attachment(**fields):
+    return {"metadata": {"name": "migration-net", "namespace": "kubevirt"},
+            "spec": {"config": json.dumps(dict({"type": "macvlan"}, **fields))}}
+
+
+def network_policy(port):
+    return {"metadata": {"name": "br1"}, "spec": {"desiredState": {"interfaces": [
+        {"name": "br-ex", "type": "ovs-bridge", "bridge": {"port": [{"name": "eno1"}]}},
+        {"name": "br1", "type": "linux-bridge", "bridge": {"port": [{"name": port}]}}]}}}
+
+
+def big_on_network(**lists):
+    return inventory(BIG, migrations(network="migration-net"), pods=[POD, handler("w1"), handler("w2")], **lists)
+
+
+SPREAD = change(VMI, "spec.topologySpreadConstraints", [
+    {"topologyKey": "kubernetes.io/hostname", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}}])
+BESIDE = change(change(change(POD, "metadata.name", "virt-launcher-hana-2"), "spec.nodeName", "w2"), "metadata.uid", "second")
+RUNNING_VM = {"metadata": {"name": "hana", "namespace": "sap"}, "spec": {"template": {}}}
+
 TABLE = [
     # code, verdict, what triggers it, what does not
     ("Finished", "cold_only", inventory(change(VMI, "status.phase", "Succeeded")), inventory()),
@@ -206,7 +282,51 @@ TABLE = [
     ("RequirementsUnknown", "unknown", inventory(change(VMI, "spec.domain.memory.guest", "plenty")), inventory()),
     ("RequirementsUnknown", "unknown", inventory(change(VMI, "spec.domain.cpu.sockets", "four")), inventory()),
     ("ReleaseUnknown", "unknown", inventory(kubevirt=change(KUBEVIRT, "status", {})), inventory()),
-    ("NumaPagesNotVisible", "live", inventory(change(VMI, "spec.domain.cpu.numa", {"guestMappingPassthrough": {}})), inventory()),
+    ("NumaPagesNotVisible", "live", bound(), bound(topology("w2", "40Gi", "40Gi"))),
+    ("NumaPagesShort", "blocked", bound(topology("w2", "60Gi", "20Gi")), bound(topology("w2", "70Gi", "10Gi"))),
+    ("NumaPagesShortOnSome", "live", bound(topology("w2", "60Gi", "20Gi"), topology("w3", "32Gi", "32Gi"), nodes=("w1", "w2", "w3")),
+     bound(topology("w2", "64Gi", "16Gi"), topology("w3", "32Gi", "32Gi"), nodes=("w1", "w2", "w3"))),
+    ("SeveralPods", "blocked", inventory(pods=[POD, BESIDE]), inventory(pods=[POD, BESIDE], vmims=[vmim("Running")])),
+    ("HotplugUnderWay", "blocked", inventory(volume_status(name="log", phase="AttachedToNode", hotplugVolume={})),
+     inventory(volume_status(name="log", phase="Ready", hotplugVolume={}))),
+    ("ResizeUnderWay", "live", inventory(with_condition("HotMemoryChange", "True")), inventory(with_condition("HotMemoryChange", "False"))),
+    ("BackupUnderWay", "blocked", inventory(change(VMI, "status.changedBlockTracking", {"backupStatus": {"backupName": "b"}})),
+     inventory(change(VMI, "status.changedBlockTracking", {"backupStatus": {"backupName": "b", "completed": True}}))),
+    ("UtilityVolumes", "blocked",
+     inventory(change(VMI, "spec.utilityVolumes", [{"name": "dump"}]), change(KUBEVIRT, "status.observedKubeVirtVersion", "v1.8.0")),
+     inventory(change(VMI, "spec.utilityVolumes", []), change(KUBEVIRT, "status.observedKubeVirtVersion", "v1.8.0"))),
+    ("VolumesMoveToo", "live", inventory(change(VMI, "status.migratedVolumes", [{"volumeName": "root"}])), inventory()),
+    ("StorageNotLiveMigratable", "live", inventory(with_condition("StorageLiveMigratable", "False", "NotMigratable")),
+     inventory(with_condition("StorageLiveMigratable", "True"))),
+    ("BackendStorageNotShared", "cold_only", tpm("ReadWriteOnce", "v1.3.1"), tpm("ReadWriteMany", "v1.3.1")),
+    ("BackendStorageNewClaim", "live", tpm("ReadWriteOnce", "v1.6.0"), tpm("ReadWriteMany", "v1.6.0")),
+    ("RestartRequired", "live",
+     inventory(vms=[dict(RUNNING_VM, status={"conditions": [{"type": "RestartRequired", "status": "True"}]})]),
+     inventory(vms=[dict(RUNNING_VM, status={"conditions": []})])),
+    ("GuestAgentAbsent", "live", inventory(with_condition("AgentConnected", "False")), inventory()),
+    ("SourceHandlerNotReady", "blocked", inventory(pods=[POD, handler("w1", "False"), handler("w2")]),
+     inventory(pods=[POD, handler("w1", "False"), handler("w1"), handler("w2")])),
+    ("SourceOffMigrationNetwork", "blocked",
+     on_network(handler("w1", address=""), handler("w2")), on_network(handler("w1"), handler("w2"))),
+    ("NoCandidate", "blocked", on_network(handler("w1"), handler("w2", address="")),
+     inventory(pods=[POD, handler("w1"), handler("w2", address="")])),
+    ("NoCandidate", "blocked", inventory(pods=[POD, handler("w1"), handler("w2", "False")]),
+     inventory(pods=[POD, handler("w1"), handler("w2")])),
+    ("MigrationNetworkUnknown", "unknown", on_network(), on_network(handler("w1"), handler("w2"))),
+    ("NoCandidate", "blocked", inventory(SPREAD, pods=[POD, BESIDE, change(BESIDE, "metadata.uid", "third")], vmims=[vmim("Failed")]),
+     inventory(SPREAD)),
+    ("NoDedicatedNetwork", "live", inventory(BIG), big_on_network()),
+    ("SingleNode", "blocked", inventory(nodes=[node("w1")]), inventory()),
+    ("MixedNodeSystems", "live", inventory(nodes=[system("w1", "Red Hat Enterprise Linux CoreOS 418.94"), system("w2", "Fedora Linux 44")]),
+     inventory(nodes=[system("w1", "Fedora Linux 44"), system("w2", "Fedora Linux 44")])),
+    ("MigrationMtuNotSet", "live", big_on_network(attachments=[attachment()]), big_on_network(attachments=[attachment(mtu=9000)])),
+    ("BridgeOnDefaultInterface", "live", big_on_network(network_policies=[network_policy("eno1")]),
+     big_on_network(network_policies=[network_policy("eno2")])),
+    ("ClusterQuotaExceeded", "blocked",
+     inventory(cluster_quotas=[cluster_quota({"requests.memory": "100Gi"}, {"requests.memory": "65Gi"})]),
+     inventory(cluster_quotas=[cluster_quota({"requests.memory": "100Gi"}, {"requests.memory": "65Gi"}, "other")])),
+    ("AaqExceeded", "blocked", inventory(aaq_quotas=[FULL], aaqs=CALCULATOR), inventory(aaq_quotas=[FULL])),
+    ("AaqNotDoubled", "live", inventory(aaq_quotas=[FULL]), inventory()),
     ("QuotaExceeded", "blocked", inventory(quotas=[quota({"requests.memory": "100Gi"}, {"requests.memory": "65Gi"})]),
      inventory(quotas=[quota({"requests.memory": "200Gi"}, {"requests.memory": "65Gi"})])),
     ("QuotaExceeded", "blocked", inventory(quotas=[quota({"cpu": "500m"}, {"cpu": "400m"})]),
@@ -230,6 +350,7 @@ TABLE = [
      inventory(kubevirt=migrations(bandwidthPerMigration="1", completionTimeoutPerGiB=0))),
     ("DirtyRateAboveCap", "live", inventory(kubevirt=migrations(bandwidthPerMigration="64Mi"), dirty_rates={KEY: 70e6}),
      inventory(kubevirt=migrations(bandwidthPerMigration="64Mi"), dirty_rates={KEY: 60e6})),
+    ("DirtyRateAbsent", "live", inventory(dirty_rates={}), inventory(dirty_rates={KEY: 1e6})),
     ("MultifdOffRelease", "live", inventory(kubevirt=change(KUBEVIRT, "status.observedKubeVirtVersion", "v1.4.0")), inventory()),
     ("MultifdOffCpuLimit", "live", inventory(change(VMI, "spec.domain.resources.limits.cpu", "4")), inventory()),
     ("MultifdOffPostCopy", "live", inventory(kubevirt=migrations(allowPostCopy=True)), inventory()),
@@ -250,7 +371,8 @@ def test_rules(code, verdict, triggers, does_not):
 
 
 def test_the_table_covers_every_code_of_a_vm():
-    covered = {row[0] for row in TABLE} | set(reasons.LIVE_MIGRATABLE) | set(reasons.UNREADABLE) | {"Stopped", "CheckFailed"}
+    covered = {row[0] for row in TABLE} | set(reasons.LIVE_MIGRATABLE) | set(reasons.UNREADABLE) | {
+        "Stopped", "CheckFailed", "PostCopyAcknowledged", "DisruptionAcknowledged", "NoRoomLeft"}
     of_nodes = {code for code, reason in reasons.TARGETS.items() if reason.severity == "info"}
     assert set(reasons.REASONS) - covered - of_nodes == set()
 
@@ -388,6 +510,75 @@ def test_critical_guests(vmi, critical, page_size):
     assert row["critical"] is critical and row["page_size"] == page_size
 
 
+def test_a_guest_is_critical_because_somebody_says_so():
+    labelled = change(VMI, "metadata.labels", {"live-migration.bigvm.io/critical": "true"})
+    assert judged(inventory(labelled))["critical"] is True
+    assert judged(inventory(), critical=["sap/hana"])["critical"] is judged(inventory(), critical=["hana"])["critical"] is True
+    assert judged(inventory(), critical=["other/hana"])["critical"] is False
+    risky = migrations(allowPostCopy=True)
+    assert "PostCopyCritical" in codes(judged(inventory(labelled, risky))) and not codes(judged(inventory(kubevirt=risky))) & {
+        "PostCopyCritical"}
+
+
+@pytest.mark.parametrize("fields, danger, code", [
+    ({"allowPostCopy": True}, "post_copy", "PostCopy"), ({"allowWorkloadDisruption": True}, "disruption", "Disruption")])
+def test_what_was_acknowledged_warns_instead_of_blocking(fields, danger, code):
+    found = inventory(BIG, migrations(**fields))
+    row = judged(found, acknowledged=[danger])
+    assert row["verdict"] == "live" and {"code": code + "Acknowledged", "severity": "warning"} in row["reasons"]
+    other = {"post_copy": "disruption", "disruption": "post_copy"}[danger]
+    assert code + "Critical" in codes(judged(found, acknowledged=[other]))
+
+
+def test_settings_that_will_be_held_go_before_every_policy():
+    policy = {"metadata": {"name": "site"}, "spec": {"allowPostCopy": True, "selectors": {}}}
+    found = inventory(BIG, migrations(allowPostCopy=True), policies=[policy])
+    assumed = {"bandwidth_per_migration": "0"}
+    assert "PostCopyCritical" in codes(judged(found, settings=assumed))
+    assert judged(found, settings=assumed, hold=True)["verdict"] == "live"
+    asked = judged(found, settings={"allow_post_copy": True, "allow_workload_disruption": True}, hold=True)
+    assert "PostCopyCritical" in codes(asked) and asked["details"]["reasons"]["PostCopyCritical"] == ["from the settings that will be held"]
+
+
+def test_disks_that_are_copied_count_in_time_and_budget():
+    copied = change(change(VMI, "status.migrationMethod", "BlockMigration"), "spec.volumes", VMI["spec"]["volumes"] + [
+        {"name": "scratch", "emptyDisk": {"capacity": "20Gi"}}])
+    row = judged(inventory(copied))
+    assert row["disk_bytes"] == 20 * GIB and row["budget_seconds"] == 150 * 91  # 84 GiB are 90.2 GB
+    assert row["details"]["reasons"]["LocalDisksCopied"] == ["20 GiB"]
+    shared = change(copied, "status.migrationMethod", "LiveMigration")
+    assert judged(inventory(shared))["disk_bytes"] == 0
+    moving = change(VMI, "status.migratedVolumes", [{"volumeName": "root", "sourcePVCInfo": {"capacity": {"storage": "80Gi"}}}])
+    row = judged(inventory(moving, migrations(completionTimeoutPerGiB=10, bandwidthPerMigration="100Mi")))
+    assert row["disk_bytes"] == 80 * GIB and row["details"]["reasons"]["VolumesMoveToo"] == ["root, 80 GiB"]
+    assert row["budget_seconds"] == 10 * 155 and "BudgetTooShort" not in codes(row)  # 154.6 GB take 1475 s
+
+
+@pytest.mark.parametrize("release, vmi, settings, streams", [
+    ("v1.9.0", VMI, {}, 8), ("v1.9.0", change(VMI, "spec.domain.cpu.dedicatedCpuPlacement", True), {}, 1),
+    ("v1.6.0", change(VMI, "spec.domain.cpu.dedicatedCpuPlacement", True), {}, 8), ("v1.6.0", VMI, {"allowPostCopy": True}, 1),
+    ("v1.9.0", VMI, {"allowPostCopy": True}, 8), ("v1.4.0", VMI, {}, 1),
+    ("v1.4.0", change(VMI, "metadata.annotations", {"kubevirt.io/multiThreadedQemuMigration": "4"}), {}, 4), ("dev", VMI, {}, None),
+])
+def test_how_many_streams(release, vmi, settings, streams):
+    kubevirt = change(migrations(**settings), "status.observedKubeVirtVersion", release)
+    assert judged(inventory(vmi, kubevirt))["streams"] == streams
+
+
+@pytest.mark.parametrize("vmi, wanted", [
+    (VMI, False), (NO_INFO, False), (unsaid(VMI), False), (unsaid(NO_INFO), True),
+    (change(NO_INFO, "status.conditions", [{"type": "LiveMigratable", "status": "False", "reason": "DisksNotLiveMigratable"}]), False),
+    (change(NO_INFO, "status.conditions", [{"type": "LiveMigratable", "status": "False", "reason": "HostDeviceNotLiveMigratable"}]), True),
+    (change(unsaid(NO_INFO), "spec.volumes", [{"name": "ci", "cloudInitNoCloud": {}}]), False), (None, False), ({"spec": 7}, False)])
+def test_claims_are_only_fetched_where_they_can_matter(vmi, wanted):
+    assert rules.wants_claims(vmi) is wanted
+
+
+def test_a_network_that_is_only_assumed_has_not_arrived_anywhere():
+    found = inventory(pods=[POD, handler("w1", address=""), handler("w2", address="")])
+    assert judged(found, settings={"network": "migration-net"})["verdict"] == "live"
+
+
 def test_many_vms_get_a_brief_answer():
     many = [change(VMI, "metadata.name", "vm-%02d" % number) for number in range(21)]
     nodes = [node("w%d" % number) for number in range(1, 20)] + [
@@ -449,15 +640,18 @@ def _real_objects():
 
 
 KINDS = {
-    "VirtualMachineInstance": "vmis", "VirtualMachine": "vms", "VirtualMachineInstanceMigration": "vmims", "Node": "nodes",
+    "VirtualMachineInstance": "vmis", "VirtualMachine": "vms", "NetworkAttachmentDefinition": "attachments",
+    "VirtualMachineInstanceMigration": "vmims", "Node": "nodes",
     "PersistentVolumeClaim": "claims", "KubeVirt": "kubevirts", "MigrationPolicy": "policies",
+    # What was asked for and something else came: of no kind that any list here holds.
+    "NodeMaintenance": "cluster_quotas", "MachineConfigPool": "aaq_quotas", "NodeNetworkConfigurationEnactment": "network_policies",
 }
 
 
 def mutated(data, found, lists):
     """Up to five random places of an inventory's objects replaced by something odd, or removed."""
     for _number in range(data.draw(st.integers(1, 5))):
-        objects = found[data.draw(st.sampled_from([name for name in lists if found[name]]))]
+        objects = found[data.draw(st.sampled_from([name for name in lists if found.get(name)]))]
         index = data.draw(st.integers(0, len(objects) - 1))
         path = data.draw(st.sampled_from(list(_paths(objects[index]))))
         odd = copy.deepcopy(data.draw(ODD))
@@ -483,17 +677,32 @@ def shape_is_whole(answer, count):
         assert row["verdict"] != "live" or row["candidates"]
 
 
-RICH = inventory(
-    change(change(BIG, "spec.affinity", {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+RICH_VMI = functools.reduce(lambda vmi, row: change(vmi, *row), [
+    ("spec.affinity", {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
         {"labelSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["db"]}]}, "topologyKey": "zone",
-         "namespaceSelector": {"matchLabels": {"a": "b"}}}]}}), "spec.tolerations", [{"key": "x", "operator": "Exists"}]),
+         "namespaceSelector": {"matchLabels": {"a": "b"}}}]}}),
+    ("spec.tolerations", [{"key": "x", "operator": "Exists"}]),
+    ("spec.topologySpreadConstraints", [
+        {"topologyKey": "kubernetes.io/hostname", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule", "minDomains": 1,
+         "labelSelector": {"matchLabels": {"app": "hana"}}, "matchLabelKeys": []}]),
+    ("spec.utilityVolumes", [{"name": "u"}]),
+    ("spec.domain.cpu", {"sockets": 4, "numa": {"guestMappingPassthrough": {}}}),
+    ("status.changedBlockTracking", {"backupStatus": {"backupName": "b", "completed": True}}),
+    ("status.migratedVolumes", [{"volumeName": "log", "sourcePVCInfo": {"capacity": {"storage": "1Gi"}}}]),
+], BIG)
+RICH = inventory(
+    RICH_VMI,
     migrations(allowPostCopy=True, bandwidthPerMigration="64Mi"),
+    pods=[POD, handler("w1"), handler("w2")],
     quotas=[quota({"requests.memory": "1Ti", "pods": "5"}, {"requests.memory": "65Gi", "pods": "1"}, scopes=["NotTerminating"])],
     vmims=[vmim("Running")], claims=claim("ReadWriteMany"),
     policies=[{"metadata": {"name": "p"}, "spec": {"selectors": {"virtualMachineInstanceSelector": {"app": "hana"}}}}],
+    cluster_quotas=[cluster_quota({"pods": "5"}, {"pods": "1"})], aaq_quotas=[FULL], aaqs=CALCULATOR, topologies=[topology("w2", "9Gi")],
+    attachments=[attachment()], network_policies=[network_policy("eno1")],
     vms=[{"metadata": {"name": "off", "namespace": "sap"}, "spec": {"template": {"spec": VMI["spec"]}}, "status": {}}],
 )
-LISTS = ["vmis", "vms", "vmims", "nodes", "pods", "claims", "quotas", "kubevirts", "policies", "namespaces"]
+LISTS = ["vmis", "vms", "vmims", "nodes", "pods", "claims", "quotas", "kubevirts", "policies", "namespaces", "cluster_quotas",
+         "aaq_quotas", "aaqs", "topologies", "attachments", "network_policies"]
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -512,7 +721,10 @@ def test_mutated_real_objects_get_a_verdict(data):
     found = inventory(vmis=[], nodes=[node("w1"), node("w2")])
     for obj in real:
         if obj.get("kind") in KINDS:
-            found[KINDS[obj["kind"]]].append(copy.deepcopy(obj))
+            found.setdefault(KINDS[obj["kind"]], []).append(copy.deepcopy(obj))
+    if data.draw(st.booleans()):
+        for obj in found["vmis"]:
+            obj["metadata"]["name"] = "a-name-that-is-longer-than-a-label-may-be-" * 2 + obj["metadata"]["name"]
     found["kubevirts"].reverse()
     shape_is_whole(migratability.judge(mutated(data, found, LISTS)), 40)
 

@@ -297,3 +297,55 @@ def test_a_real_node_keeps_a_real_guest():
     found = placement.Scene(facts, [], {}, 0).place(need)
     assert found.candidates == ["twin"], found
     assert len(need.selector) > 20  # the host's model and its features
+
+
+# -- topology spread ---------------------------------------------------------------------
+
+EVEN = {"topologyKey": "zone", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"matchLabels": {"app": "web"}}}
+ZONES = [node("w1", {"zone": "a"}), node("w2", {"zone": "b"}), node("w3", {"zone": "c"})]
+
+
+def web(on, name="other", **more):
+    return dict(pod(name, on, labels={"app": "web"}), **more)
+
+
+@pytest.mark.parametrize("constraint, pods, ruled_out", [
+    ({}, [web("w1")], set()),
+    ({}, [web("w1"), web("w2", "b")], {"w2"}),  # one more in zone b would be two there and none in c
+    ({}, [web("w1"), web("w2", "b"), web("w3", "c")], set()),
+    ({"maxSkew": 2}, [web("w1"), web("w2", "b")], set()),
+    ({"whenUnsatisfiable": "ScheduleAnyway"}, [web("w1"), web("w2", "b"), web("w2", "c")], set()),
+    ({"labelSelector": {"matchLabels": {"app": "db"}}}, [web("w1"), web("w2", "b"), web("w2", "c")], set()),
+    ({}, [web("w2", "b", metadata={"name": "b", "namespace": "elsewhere", "labels": {"app": "web"}})], set()),
+    ({}, [web("w2", "b", metadata={"name": "b", "namespace": "apps", "labels": {"app": "web"}, "deletionTimestamp": FRESH})], set()),
+    ({"topologyKey": "rack"}, [], {"w2", "w3"}),  # a node without the label takes none
+    ({"minDomains": 4}, [web("w1"), web("w2", "b"), web("w3", "c")], {"w2", "w3"}),
+])
+def test_a_topology_spread_that_must_hold(constraint, pods, ruled_out):
+    found = place(vmi(topologySpreadConstraints=[dict(EVEN, **constraint)]), ZONES, pods=pods)
+    assert {name for name, rows in found.ruled_out.items() if rows[0][0] == "TopologySpread"} == ruled_out
+    assert set(found.candidates) == {"w2", "w3"} - ruled_out and not found.undecided
+
+
+@pytest.mark.parametrize("constraint, domain_c_counts", [
+    ({}, False), ({"nodeAffinityPolicy": "Ignore"}, True),
+])
+def test_nodes_that_the_guest_excludes_are_no_domain(constraint, domain_c_counts):
+    guest = vmi(topologySpreadConstraints=[dict(EVEN, **constraint)], nodeSelector={"pool": "x"})
+    zones = [node("w1", {"zone": "a", "pool": "x"}), node("w2", {"zone": "b", "pool": "x"}), node("w3", {"zone": "c"})]
+    found = place(guest, zones, pods=[web("w1"), web("w2", "b")])
+    assert (found.candidates == []) is domain_c_counts
+
+
+@pytest.mark.parametrize("odd", [{"matchLabelKeys": ["pod-template-hash"]}, {"maxSkew": "one"}, {"maxSkew": None},
+                                 {"labelSelector": {"matchExpressions": [{"key": "app", "operator": "Near"}]}}])
+def test_a_spread_that_is_not_understood_leaves_it_open(odd):
+    found = place(vmi(topologySpreadConstraints=[dict(EVEN, **odd)]), ZONES, pods=[web("w1")])
+    assert found.undecided == dict.fromkeys(("w2", "w3"), "its topology spread constraints") and not found.candidates
+
+
+def test_what_is_against_a_node_for_every_guest_rules_it_out():
+    facts = [capacity.node_facts(entry, []) for entry in (node("w1"), node("w2"), node("w3"))]
+    need = placement.need_of(vmi(), [], facts[0]["labels"], "1.9", {})
+    scene = placement.Scene(facts, [], {}, NOW, {"w2": [("VirtHandlerNotReady", "x")], "gone": [("NoMigrationNetwork", "")]})
+    assert scene.place(need).ruled_out == {"w2": [("VirtHandlerNotReady", "x")]} and scene.place(need).candidates == ["w3"]

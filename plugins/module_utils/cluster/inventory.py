@@ -7,31 +7,63 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import gc
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import hyperconverged
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import path_of
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common import errors
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import dig, key_of, mapping, rows
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import dig, key_of, mapping, rows, text
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.rules import wants_claims
 
 KUBEVIRT = "kubevirt.io/v1"
 VMIM_CRD = "virtualmachineinstancemigrations.kubevirt.io"
 VMIM_KIND = "VirtualMachineInstanceMigration"
 NODE_LABEL = "kubevirt.io/nodeName"  # every running VMI carries it; its value ends at 63 characters
 ACTIVE_PODS = "status.phase!=Succeeded,status.phase!=Failed"
+# Kinds that not every cluster has: {name in the inventory: (group, version, plural)}
+OPTIONAL = {
+    "cluster_quotas": ("quota.openshift.io", "v1", "clusterresourcequotas"),
+    "aaq_quotas": ("aaq.kubevirt.io", "v1alpha1", "applicationawareresourcequotas"),
+    "aaqs": ("aaq.kubevirt.io", "v1alpha1", "aaqs"),
+    "topologies": ("topology.node.k8s.io", "v1alpha2", "noderesourcetopologies"),
+    "attachments": ("k8s.cni.cncf.io", "v1", "network-attachment-definitions"),
+    "network_policies": ("nmstate.io", "v1", "nodenetworkconfigurationpolicies"),
+    "pools": ("machineconfiguration.openshift.io", "v1", "machineconfigpools"),
+}
+HINTS = ("aaqs", "topologies", "attachments", "network_policies", "pools")  # nothing depends on these alone
 
 
-def collect(api, names=None, namespace=None, label_selectors=None, node=None):
+def collect(api, names=None, namespace=None, label_selectors=None, node=None, everything=False):
     """The inventory that :func:`..domain.migratability.judge` reads, for the VMs asked about.
 
     :param names: ``[(namespace, name)]``; or one of the following, or nothing for all VMs.
     :param namespace: all VMs of that namespace; may be combined with ``label_selectors``.
     :param label_selectors: list of label selectors as Kubernetes writes them; all must match.
     :param node: the VMs running on that node.
+    :param everything: ``guests``, too: the VMIs of the whole cluster, and claims and quotas of all namespaces.
     :raises BadInput: a name or node that does not exist, with similar ones.
     :raises NotFound: a cluster without KubeVirt.
     :raises Forbidden: only when the VMIs themselves cannot be listed; other lists are named in ``forbidden``.
     """
+    with uncollected():
+        return _collect(api, names, namespace, label_selectors, node, everything)
+
+
+@contextlib.contextmanager
+def uncollected():
+    """Parsed JSON has no cycles, and looking for some among millions of objects takes twice as long as parsing it."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _collect(api, names, namespace, label_selectors, node, everything):
     scope = namespace
     if names:
         namespaces = {key[0] for key in names}
@@ -45,16 +77,25 @@ def collect(api, names=None, namespace=None, label_selectors=None, node=None):
         query["fieldSelector"] = "metadata.name=%s" % names[0][1]
     fetch = _Fetch(api)
     found = {"now": api.clock.now(), "forbidden": fetch.forbidden, "vmis": _vmis(api, scope, query)}
+    if everything:
+        found["guests"] = _vmis(api, None, {}) if scope or query else found["vmis"]
     # A stopped VM is on no node.
     found["vms"] = [] if node else fetch.list("vms", KUBEVIRT, "virtualmachines", scope, **query)
     found["nodes"] = fetch.list("nodes", "v1", "nodes")
     found["pods"] = fetch.list("pods", "v1", "pods", fieldSelector=ACTIVE_PODS)
     found["vmims"] = fetch.list("vmims", KUBEVIRT, "virtualmachineinstancemigrations")
-    found["claims"] = fetch.list("claims", "v1", "persistentvolumeclaims", scope)
-    found["quotas"] = fetch.list("quotas", "v1", "resourcequotas", scope)
+    around = None if everything else scope
+    wanted = any(wants_claims(vmi) for vmi in found.get("guests", found["vmis"]))
+    found["claims"] = fetch.list("claims", "v1", "persistentvolumeclaims", around) if wanted else []
+    found["quotas"] = fetch.list("quotas", "v1", "resourcequotas", around)
     found["kubevirts"] = fetch.list("kubevirts", KUBEVIRT, "kubevirts")
     found["policies"] = fetch.list("policies", "migrations.kubevirt.io/v1alpha1", "migrationpolicies")
     found["namespaces"] = fetch.list("namespaces", "v1", "namespaces")
+    network = str(dig(next(iter(found["kubevirts"]), {}), "spec", "configuration", "migrations", "network") or "")
+    for name, kind in OPTIONAL.items():
+        only = {"fieldSelector": "metadata.name=" + network.rpartition("/")[2]} if name == "attachments" else {}
+        found[name] = fetch.optional(name, *kind, **only) if network or not only else []
+    found["forbidden"] = [name for name in fetch.forbidden if name not in HINTS]
     found["hyperconverged_api"] = hyperconverged_api(api)
     found["target_by_name"] = target_by_name(api)
     found["selected"] = _selected(api, found, names, namespace, label_selectors, node)
@@ -67,6 +108,7 @@ class _Fetch:
     def __init__(self, api):
         self._api = api
         self.forbidden = []
+        self._served = None  # {group: its versions}, asked when it is needed
 
     def list(self, name, group_version, plural, namespace=None, **query):
         try:
@@ -76,6 +118,23 @@ class _Fetch:
         except errors.NotFound:
             pass  # this cluster does not have the kind, so there are none
         return []
+
+    def optional(self, name, group, version, plural, **query):
+        """A kind that the cluster may not have: a server says 403 before it says 404, so what is served is asked first."""
+        if self._served is None:
+            try:
+                groups = rows(self._api.get("/apis"), "groups")
+            except (errors.Forbidden, errors.NotFound):
+                groups = None
+            self._served = None if groups is None else {
+                text(row, "name"): [text(one, "version") for one in rows(row, "versions")] for row in groups}
+        if self._served is None:
+            return self.list(name, "%s/%s" % (group, version), plural, **query)
+        if group not in self._served:
+            return []
+        versions = self._served[group]
+        chosen = version if version in versions else (versions or [version])[0]
+        return self.list(name, "%s/%s" % (group, chosen), plural, **query)
 
 
 def _vmis(api, namespace, query):
@@ -87,6 +146,11 @@ def _vmis(api, namespace, query):
             "Check that this is the cluster you mean; OpenShift Virtualization or KubeVirt must be installed there.",
             status=404, reason=exc.reason,
         ) from exc
+
+
+def vmis_labelled(api, label):
+    """The VMIs of the whole cluster that carry a label."""
+    return _vmis(api, None, {"labelSelector": label})
 
 
 # -- what was asked for ------------------------------------------------------------

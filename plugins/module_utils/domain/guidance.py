@@ -53,7 +53,7 @@ def advice(guest, values, release):
     found = []
     for rule in (_disruption, _cap, _converging, _time, _progress, _streams, _parallel):
         found += rule(case)
-    return found
+    return [row for row in found if row["from"] != row["to"]]
 
 
 class _Case:

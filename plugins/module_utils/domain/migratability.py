@@ -8,7 +8,8 @@
 Applies the table of :mod:`.rules` to every VM asked about. The inventory that
 everything here reads is what ``cluster.inventory.collect`` returns: ``{now, vmis,
 vms, vmims, nodes, pods, claims, quotas, kubevirts, policies, namespaces: lists of
-raw objects; forbidden: names of the lists that could not be read; selected:
+raw objects, and cluster_quotas, aaq_quotas, aaqs, topologies, attachments, network_policies where the cluster has
+such; forbidden: names of the lists that could not be read; selected:
 [(namespace, name)]; target_by_name: bool or None; hyperconverged_api: str or None;
 dirty_rates (optional): {(namespace, name): bytes/s}}``.
 """
@@ -17,9 +18,10 @@ from __future__ import annotations
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import reasons, target_pod
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.capacity import public as public_node
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.critical import is_critical, is_named
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.migration import FINAL
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import mapping, text
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.rules import RULES, Guest, is_critical, told
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.rules import RULES, Guest, streams, told
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.view import View
 
 FULL_DETAIL_UP_TO = 20  # VMs
@@ -28,16 +30,21 @@ SEVERITIES = ("blocker", "warning", "info")
 VERDICTS = ("live", "cold_only", "blocked", "unknown")
 
 
-def judge(inventory, settings=None, detail="auto"):
+def judge(inventory, settings=None, detail="auto", critical=(), acknowledged=(), hold=False):
     """The verdict on every selected VM.
 
     :param inventory: see the top of this file.
     :param settings: ``{snake_case field: value}`` to judge by as if they were in force; a MigrationPolicy still wins.
     :param detail: ``full``, ``brief`` or ``auto`` (full for up to 20 VMs). A brief answer names the best 10
         candidates and 3 nodes per reason, and has no ``details``.
+    :param critical: guests that count as critical beside those that are by size, pages or label, as ``namespace/name``
+        or ``name``.
+    :param acknowledged: dangers for critical guests that are accepted (:data:`.critical.DANGERS`).
+    :param hold: whether ``settings`` will be held for these VMs by a policy of our own, which goes before every other
+        and keeps post-copy and pauses off where they are not asked for.
     :returns: ``{cluster, nodes, vms, reasons, summary}``, see the module vm_migratable_facts.
     """
-    return _answer(View(inventory, settings), detail)
+    return _answer(View(inventory, settings, critical, acknowledged, hold), detail)
 
 
 def requests(inventory, settings=None):
@@ -95,6 +102,7 @@ def _row(key, view, full):
         node=guest.node or None, phase=guest.phase if isinstance(guest.phase, str) else None,
         memory_bytes=guest.memory, page_size=guest.page_size if isinstance(guest.page_size, str) else None,
         dedicated_cpus=guest.dedicated, critical=guest.critical, budget_seconds=guest.budget,
+        disk_bytes=guest.disk_bytes, streams=(told(streams, guest, view) or (None,))[0],
         candidates=list(place.candidates if full else place.candidates[:BRIEF_CANDIDATES]) if place else [],
         candidate_count=len(place.candidates) if place else 0,
         ruled_out=[{"code": code, "count": len(names), "nodes": sorted(names) if full else sorted(names)[:BRIEF_NODES]}
@@ -124,7 +132,7 @@ def _without_guest(key, view, full):
     page_size = told(target_pod.page_size, template)
     row["page_size"] = page_size if isinstance(page_size, str) else None
     row["dedicated_cpus"] = bool(told(target_pod.dedicated_cpus, template))
-    row["critical"] = is_critical(row["memory_bytes"], row["page_size"])
+    row["critical"] = is_critical(row["memory_bytes"], row["page_size"]) or is_named(vm, view.critical)
     row["phase"] = "Stopped" if vm is not None else None
     if full:
         row["details"] = {"reasons": {}, "asks": {}, "nodes": {}, "undecided": {}}
@@ -140,6 +148,7 @@ def _entry(key, obj, found):
         "verdict": next((effect for effect in ("cold_only", "blocked", "unknown") if effect in effects), "live"),
         "reasons": [{"code": code, "severity": reasons.reason_of(code).severity} for code in codes],
         "memory_bytes": None, "page_size": None, "dedicated_cpus": False, "critical": False, "budget_seconds": None,
+        "disk_bytes": 0, "streams": None,
         "candidates": [], "candidate_count": 0, "ruled_out": [], "undecided": [],
     }
 

@@ -195,7 +195,7 @@ def handlers_outstanding(daemon_set, pods, network):
         asked = "%s@%s" % (network, INTERFACE) in _listed(text(pod, "metadata", "annotations", NETWORKS))
         if network and not asked:
             return "%s is not attached to %s" % (where, network)
-        if network and not _address(pod):
+        if network and not address_of(pod):
             return "%s has no address on %s" % (where, INTERFACE)
         if not network and "@" + INTERFACE in text(pod, "metadata", "annotations", NETWORKS):
             return "%s is still attached to a migration network" % where
@@ -208,7 +208,8 @@ def _stuck(pods):
     return " (not running on %s)" % ", ".join(names[:5]) if names else ""
 
 
-def _address(pod):
+def address_of(pod):
+    """The address that a virt-handler pod has on the migration network, or None (facts 4.2)."""
     try:
         found = json.loads(text(pod, "metadata", "annotations", STATUS) or "[]")
     except ValueError:

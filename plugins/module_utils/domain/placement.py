@@ -32,8 +32,8 @@ HEARTBEAT_LIMIT = 300  # s; then virt-controller takes the node out (facts 3.9)
 HEARTBEAT_PERIOD = 132  # s; the longest pause between two heartbeats of a healthy node
 
 # What the target pod asks. ``asks``: {resource: amount}; ``labels``: those of the pod; ``own``: active pods of
-# the guest; ``affinity``, ``tolerations``: as in the VMI's spec.
-Need = namedtuple("Need", "namespace uid source selector forbidden affinity tolerations labels asks own")
+# the guest; ``affinity``, ``tolerations``, ``spread``: as in the VMI's spec.
+Need = namedtuple("Need", "namespace uid source selector forbidden affinity tolerations labels asks own spread", defaults=((),))
 # ``ruled_out``: {node: [(code, detail)]}; ``undecided``: {node: what could not be told}.
 Placement = namedtuple("Placement", "candidates ruled_out undecided")
 
@@ -64,6 +64,7 @@ def need_of(vmi, own, source_labels, release, config):
         forbidden=target_pod.forbidden_labels(vmi), affinity=mapping(vmi, "spec", "affinity"),
         tolerations=rows(vmi, "spec", "tolerations"), labels=labels(source_pod) or labels(vmi),
         asks=dict(target_pod.requests(vmi, release, config), pods=1), own=own or [],
+        spread=rows(vmi, "spec", "topologySpreadConstraints"),
     )
 
 
@@ -74,14 +75,18 @@ class Scene:
     :param pods: active pods; None when they could not be read.
     :param namespaces: ``{name: labels}``; None when they could not be read.
     :param now: seconds since the epoch.
+    :param against: ``{node: [(code, detail)]}``, what else rules a node out for every guest.
     """
 
-    def __init__(self, nodes, pods, namespaces, now):
+    def __init__(self, nodes, pods, namespaces, now, against=None):
         self.nodes = {node["name"]: node for node in nodes}
         self._pods = [pod for pod in pods or [] if text(pod, "spec", "nodeName") in self.nodes]
         self._namespaces = namespaces
         self._by_labels, self._domains_of, self._places = {}, {}, {}
         self._states = _states(nodes, now)
+        for name, found in (against or {}).items():
+            if name in self._states:
+                self._states[name][0].extend(found)
         self._repelling = self._repelling_terms()
 
     def place(self, need):
@@ -89,7 +94,8 @@ class Scene:
         if any(dig(pod, "spec", "nodeName") != need.source for pod in need.own):
             everywhere = self._judge_nodes(need)
         else:  # many guests ask the same, and only differ in where they are
-            others = [need.namespace, need.labels, need.affinity] if self._repelling or need.affinity else None
+            apart = self._repelling or need.affinity or need.spread
+            others = [need.namespace, need.labels, need.affinity, need.spread] if apart else None
             key = json.dumps([_asked_of_labels(need), sorted(need.asks.items()), others], sort_keys=True, default=str)
             if key not in self._places:
                 self._places[key] = self._judge_nodes(need._replace(own=[]))
@@ -104,16 +110,18 @@ class Scene:
         placement = Placement([], {}, {})
         static = self._static(need)
         repelled, affinity_unknown = self._affinity(need)
+        uneven, spread_unknown = self._spread(need, static)
         for name, node in self.nodes.items():
             against, unknown = static[name]
             against = against + [(code, "") for code in repelled if name in repelled[code]]
+            against += [("TopologySpread", uneven[name])] if name in uneven else []
             own = [pod for pod in need.own if dig(pod, "spec", "nodeName") == name]
             for resource, asked, free in shortages(need.asks, node, own):
                 if free is None:
                     unknown = unknown or "what it has free of %s" % resource
                 else:
                     against.append((_short_code(resource), _short_text(resource, asked, free)))
-            unknown = unknown or affinity_unknown
+            unknown = unknown or affinity_unknown or spread_unknown
             if against:
                 placement.ruled_out[name] = against
             elif unknown:
@@ -219,6 +227,56 @@ class Scene:
                 row[3].add(self.nodes[pod["spec"]["nodeName"]]["labels"].get(topology))
         return [(term, namespace, topology, domains - {None}) for term, namespace, topology, domains in found.values()]
 
+    # -- topology spread -------------------------------------------------------------
+
+    def _spread(self, need, static):
+        """``({node: which constraint}, what could not be judged or "")`` of the constraints that must hold.
+
+        The source pod is there until the end and counts. Nodes that the guest's own selectors exclude form no domain,
+        unless the constraint ignores them; taints only where it says so.
+        """
+        ruled, unknown = {}, ""
+        for constraint in need.spread:
+            if constraint.get("whenUnsatisfiable") != "DoNotSchedule":
+                continue
+            key, skew = text(constraint, "topologyKey"), constraint.get("maxSkew")
+            counts = None if constraint.get("matchLabelKeys") else self._counts(constraint, need, static)
+            if counts is None or not isinstance(skew, int) or isinstance(skew, bool):
+                unknown = "its topology spread constraints"
+                continue
+            least = min(counts.values()) if counts else 0
+            if isinstance(constraint.get("minDomains"), int) and len(counts) < constraint["minDomains"]:
+                least = 0
+            itself = 1 if label_selector_matches(constraint.get("labelSelector"), need.labels) else 0
+            for name, node in self.nodes.items():
+                domain = node["labels"].get(key)
+                if domain is None:
+                    ruled[name] = "%s: not on the node" % key
+                elif counts.get(domain, 0) + itself - least > skew:
+                    ruled[name] = "%s: %d there, %d where fewest, %d more allowed" % (key, counts.get(domain, 0), least, skew)
+        return ruled, unknown
+
+    def _counts(self, constraint, need, static):
+        """``{domain: pods that count there}``; None when that cannot be told."""
+        key = text(constraint, "topologyKey")
+        counts = {}
+        for name, node in self.nodes.items():
+            codes = {code for code, _detail in static[name][0]}
+            outside = constraint.get("nodeAffinityPolicy") != "Ignore" and codes & _BY_SELECTOR
+            tainted = constraint.get("nodeTaintsPolicy") == "Honor" and codes & {"TaintNotTolerated", "Cordoned", "NotReady"}
+            if key in node["labels"] and not outside and not tainted:
+                counts[node["labels"][key]] = 0
+        for pod in self._pods:
+            domain = self.nodes[pod["spec"]["nodeName"]]["labels"].get(key)
+            if domain not in counts or text(pod, "metadata", "namespace") != need.namespace or \
+                    dig(pod, "metadata", "deletionTimestamp"):
+                continue
+            hit = label_selector_matches(constraint.get("labelSelector"), labels(pod))
+            if hit is None:
+                return None
+            counts[domain] += hit
+        return counts
+
     def _selects(self, term, own_namespace, namespace, pod_labels):
         """Whether an affinity term of a pod in ``own_namespace`` selects a pod; None when that cannot be told."""
         if term.get("matchLabelKeys") or term.get("mismatchLabelKeys"):
@@ -236,6 +294,13 @@ class Scene:
         else:
             inside = label_selector_matches(selector, self._namespaces.get(namespace, {}))
         return inside if by_labels else (None if inside is not False else False)
+
+
+# Codes that come from the guest's own node selector and node affinity.
+_BY_SELECTOR = {
+    "NodeSelectorMismatch", "NodeAffinityMismatch", "CpuMismatch", "MachineTypeMissing", "NoCpuManager", "HostFeatureMissing",
+    "NoVirtHandler", "KubeVirtNotSchedulable",
+}
 
 
 def _asked_of_labels(need):

@@ -110,6 +110,27 @@ STATE = {
         "An eviction has marked the guest for evacuation. KubeVirt starts migrations for it until one succeeds.",
         "If nobody is draining the node, clear it with evacuate-cancel (KubeVirt 1.7 or later).",
         "KubeVirt: node evacuation"),
+    "SeveralPods": _blocks(
+        "The guest has more than one pod that has not ended; a migration would stay Pending.",
+        "Look at the virt-launcher pods of the guest and delete none before you know which one runs it.", ADMISSION),
+    "HotplugUnderWay": _blocks(
+        "A disk of the guest is being attached or detached.", "Wait until its volumeStatus is Ready.",
+        "KubeVirt: volume hotplug"),
+    "ResizeUnderWay": _warns(
+        "CPUs or memory of the guest are being changed: KubeVirt migrates it for that, and a migration only ends when the "
+        "change has arrived.", "Wait until the change has arrived.", "KubeVirt: CPU and memory hotplug"),
+    "BackupUnderWay": _blocks(
+        "A backup of the guest runs; a migration waits for its end without limit.", "Wait for the backup, or end it.",
+        "KubeVirt: migrations and backups"),
+    "UtilityVolumes": _blocks(
+        "The guest has a utility volume (memory dump, backup); a migration waits for its end and fails after 150 s.",
+        "Wait until it is detached.", "KubeVirt: migrations and utility volumes"),
+    "RestartRequired": _warns(
+        "The VM was changed in a way that the running guest does not have; moving it does not bring the change.",
+        "Restart the VM when it may be restarted, or take the change back.", "KubeVirt: RestartRequired condition"),
+    "GuestAgentAbsent": _informs(
+        "No guest agent answers: nobody corrects the guest's clock after the move, and nothing inside can be checked.",
+        "Install and start qemu-guest-agent in the guest.", "KubeVirt: guest agent"),
     "EvictionStopsGuest": _warns(
         "The eviction strategy None is in force: a drain of the node shuts the guest down instead of moving it.",
         "Set evictionStrategy: LiveMigrate on the VM. Our own runs do not evict guests.", EVICTION),
@@ -127,6 +148,19 @@ STORAGE = {
         "The access modes of a volume cannot be told.",
         "Look at its PersistentVolumeClaim and at the VMI's volumeStatus.",
         "KubeVirt: storage for live migration"),
+    "VolumesMoveToo": _warns(
+        "The storage of the guest is being changed: its volumes are copied with the next migration.",
+        "Wait until the change is done, or count the time for the volumes.", "KubeVirt: volume migration"),
+    "StorageNotLiveMigratable": _informs(
+        "KubeVirt says that the guest's storage cannot be changed while it runs; moving it to another node is not meant.",
+        "Nothing for a move between nodes.", "KubeVirt: StorageLiveMigratable condition"),
+    "BackendStorageNotShared": _cold(
+        "The claim with the guest's persistent TPM or EFI state lacks ReadWriteMany, which this release needs.",
+        "Set vmStateStorageClass to storage with ReadWriteMany, or shut the guest down and start it on the other node.",
+        "KubeVirt: persistent TPM and UEFI state"),
+    "BackendStorageNewClaim": _informs(
+        "The guest's persistent TPM or EFI state is copied into a new claim, and the old claim is deleted.",
+        "Nothing; a backup that names the old claim must follow.", "KubeVirt: persistent TPM and UEFI state"),
     "LocalDisksCopied": _informs(
         "Local disks of the guest (cloud-init, container disk, emptyDisk) are copied along.",
         "Nothing for small ones; the time granted grows with their size.", "KubeVirt: block migration"),
@@ -135,6 +169,9 @@ STORAGE = {
 TARGETS = {
     "NoCandidate": _blocks(
         "No other node can take the guest now.", "See ruled_out: free or repair one of those nodes.", SCHEDULING),
+    "NoRoomLeft": _blocks(
+        "The guest fits on another node alone, but not beside what goes there first.", "Free or add room; move fewer guests.",
+        SCHEDULING),
     "CandidatesUnknown": _unknown(
         "Whether another node can take the guest cannot be told.", "See undecided and the other reasons.", SCHEDULING),
     "HostModelUnknown": _blocks(
@@ -149,6 +186,30 @@ TARGETS = {
     "NumaPagesNotVisible": _warns(
         "The guest is bound to NUMA nodes; how many huge pages are free on each one is not in the API.",
         "Check /sys/devices/system/node/*/hugepages on the target.", "KubeVirt: NUMA"),
+    "NumaPagesShort": _blocks(
+        "The guest is bound to NUMA nodes, and on no candidate have NUMA nodes enough huge pages free in equal shares.",
+        "Free huge pages on the NUMA nodes of a candidate: move guests away from it.", "KubeVirt: NUMA"),
+    "NumaPagesShortOnSome": _warns(
+        "The guest is bound to NUMA nodes, and some candidates have not enough huge pages free on them.",
+        "Name another candidate as the target.", "KubeVirt: NUMA"),
+    "SourceHandlerNotReady": _blocks(
+        "virt-handler on the guest's own node is not ready: the copy would not start.",
+        "Look at the virt-handler pod on that node.", "KubeVirt: virt-handler"),
+    "SourceOffMigrationNetwork": _blocks(
+        "virt-handler on the guest's own node has no address on the migration network, so it does not reach the others "
+        "there.", "Repair the attachment on that node and let virt-handler restart there.", "KubeVirt: migration network"),
+    "MigrationNetworkUnknown": _unknown(
+        "A migration network is set, and whether virt-handler is on it cannot be told.",
+        "Look at the pods of virt-handler.", "KubeVirt: migration network"),
+    "VirtHandlerNotReady": _informs(
+        "virt-handler on the node is not ready: no copy would arrive there.", "Look at its pod on that node.",
+        "KubeVirt: virt-handler"),
+    "NoMigrationNetwork": _informs(
+        "virt-handler on the node has no address on the migration network: the copy would go over the pod network.",
+        "Repair the attachment on that node and let virt-handler restart there.", "KubeVirt: migration network"),
+    "TopologySpread": _informs(
+        "The guest's topology spread constraint forbids one more pod there.",
+        "Move others of its kind away, or soften the constraint.", SCHEDULING),
     "Cordoned": _informs("The node is cordoned.", "Uncordon it, or use another one.", SCHEDULING),
     "NotReady": _informs("The node is not Ready.", "Repair it, or use another one.", SCHEDULING),
     "NoVirtHandler": _informs(
@@ -207,6 +268,15 @@ LIMITS = {
     "QuotaUnknown": _unknown(
         "Whether the namespace's ResourceQuota has room for the target pod cannot be told.",
         "Look at the quota's status and scopes.", "KubeVirt: migrations and resource quotas"),
+    "ClusterQuotaExceeded": _blocks(
+        "A ClusterResourceQuota over the namespace has no room for the target pod: while a guest moves it counts twice.",
+        "Raise the quota for the migration.", "OpenShift: ClusterResourceQuota"),
+    "AaqExceeded": _blocks(
+        "An application-aware quota has no room for the target pod, and its calculator counts it like any other pod.",
+        "Raise the quota, or choose a calculator for VMs (vmiCalculatorConfiguration).", "AAQ: calculators"),
+    "AaqNotDoubled": _informs(
+        "An application-aware quota has no room for a second pod of this size; its calculator for VMs does not count the "
+        "target of a migration.", "Nothing.", "AAQ: calculators"),
     "NoSlotsAllowed": _blocks(
         "A limit of parallel migrations is 0: no migration would ever start.",
         "Set parallel_migrations_per_cluster and parallel_outbound_migrations_per_node to at least 1.", SETTINGS),
@@ -219,6 +289,13 @@ LIMITS = {
         "KubeVirt may pause a critical guest when its time is over; a cluster manager would take it for dead.",
         "Hold allow_workload_disruption at false for the window, or change the MigrationPolicy that sets it.",
         SETTINGS),
+    "PostCopyAcknowledged": _warns(
+        "Post-copy is in force for a critical guest, and that was acknowledged: it is lost if a node or the link fails "
+        "while its memory is fetched.",
+        "Hold allow_post_copy at false for the window, unless this is meant.", SETTINGS),
+    "DisruptionAcknowledged": _warns(
+        "KubeVirt may pause a critical guest when its time is over, and that was acknowledged.",
+        "Put what runs in it into its maintenance mode first; migrate_vmi ends a pause after max_pause.", SETTINGS),
     "SettingsUnknown": _unknown(
         "The live migration settings in force for the guest cannot be told, so neither can post-copy.",
         "Look at the KubeVirt object and the MigrationPolicies.", SETTINGS),
@@ -228,6 +305,9 @@ LIMITS = {
     "DirtyRateAboveCap": _warns(
         "The guest changes its memory faster than the bandwidth cap carries: the copy cannot catch up.",
         "Raise bandwidth_per_migration, or move it at a quiet time.", SETTINGS),
+    "DirtyRateAbsent": _informs(
+        "How fast the guest changes its memory is not measured, so whether a copy catches up cannot be said.",
+        "KubeVirt measures it from 1.6 on; look whether Prometheus scrapes virt-handler.", "KubeVirt: dirty rate metric"),
     "MultifdOffRelease": _informs(
         "One stream only: this release uses several only on request.",
         "Annotate the VMI with kubevirt.io/multiThreadedQemuMigration.", "KubeVirt: parallel migration threads"),
@@ -240,6 +320,27 @@ LIMITS = {
     "MultifdOffDedicatedCpus": _informs(
         "One stream only, because the guest has dedicated CPUs.", "Nothing; plan with the speed of one stream.",
         "KubeVirt: parallel migration threads"),
+}
+
+# Of the site: what is known to go wrong, and what big guests need.
+SITE = {
+    "SingleNode": _warns(
+        "Only one node runs VMs: nothing can move, and this eviction strategy makes every drain hang (alert "
+        "VMCannotBeEvicted).", "Set evictionStrategy: None on VMs of a single-node cluster.", EVICTION),
+    "MixedNodeSystems": _warns(
+        "Some of the nodes run CoreOS and others do not; OpenShift Virtualization supports CoreOS workers only.",
+        "Keep VMs off the other nodes (node placement of HyperConverged).", "OpenShift Virtualization: requirements"),
+    "NoDedicatedNetwork": _informs(
+        "A big guest is copied over the network that everything else uses.",
+        "Give migrations a network of their own: 100 Gb/s for guests above 500 GB (hco_live_migration_config, network).",
+        "KubeVirt: migration network"),
+    "MigrationMtuNotSet": _informs(
+        "The attachment of the migration network sets no MTU: a Linux bridge takes 1500, an OVS bridge less, and bigger "
+        "frames are cut.", "Set mtu in its configuration to what the switches carry, 9000 where they do.",
+        "OpenShift Virtualization: known issues"),
+    "BridgeOnDefaultInterface": _warns(
+        "A Linux bridge stands on the interface with the default route, which OVN-Kubernetes keeps for itself.",
+        "Use a second network card, or an OVS bridge.", "OpenShift Virtualization: known issues"),
 }
 
 CHECK_FAILED = {
@@ -267,6 +368,12 @@ LISTS = {
     "policies": (
         "CannotReadPolicies", "MigrationPolicies", "migrationpolicies.migrations.kubevirt.io",
         "the settings in force for the guest"),
+    "cluster_quotas": (
+        "CannotReadClusterQuotas", "ClusterResourceQuotas", "clusterresourcequotas.quota.openshift.io",
+        "whether the target pod is within them"),
+    "aaq_quotas": (
+        "CannotReadAaq", "application-aware quotas", "applicationawareresourcequotas.aaq.kubevirt.io",
+        "whether the target pod is within them"),
     "namespaces": (
         "CannotReadNamespaces", "namespaces", "namespaces", "what depends on the labels of namespaces"),
 }
@@ -277,8 +384,18 @@ UNREADABLE = {
     for code, what, resource, unknown in LISTS.values()
 }
 
+# Codes that only some releases of KubeVirt can have; all others are the same in 1.3 to 1.9 (facts 6.2, 11).
+RELEASES = {
+    "VirtIOFSNotLiveMigratable": "up to 1.4", "PersistentReservationNotLiveMigratable": "up to 1.8",
+    "StorageNotLiveMigratable": "1.4 and later", "BackendStorageNotShared": "up to 1.3",
+    "BackendStorageNewClaim": "1.4 and later", "BackupUnderWay": "1.8 and later", "UtilityVolumes": "1.8 and later",
+    "MachineTypeMissing": "1.6 and later", "DisruptionCritical": "1.5 and later", "DisruptionAcknowledged": "1.5 and later",
+    "MultifdOffRelease": "up to 1.4", "MultifdOffCpuLimit": "1.5 and later", "MultifdOffPostCopy": "1.5 to 1.8",
+    "MultifdOffDedicatedCpus": "1.9 and later", "DecentralizedNotLiveMigratable": "1.6 and later",
+}
+
 REASONS = {}
-for _part in (LIVE_MIGRATABLE, STATE, STORAGE, TARGETS, LIMITS, CHECK_FAILED, UNREADABLE):
+for _part in (LIVE_MIGRATABLE, STATE, STORAGE, TARGETS, LIMITS, SITE, CHECK_FAILED, UNREADABLE):
     REASONS.update(_part)
 
 

@@ -15,7 +15,13 @@ from __future__ import annotations
 import re
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import reasons, target_pod
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.capacity import pod_requests, scale_of
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.critical import (
+    DISRUPTION,
+    POST_COPY,
+    dangers,
+    is_critical,
+    is_named,
+)
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.migration import FINAL, MANAGED_BY, US
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.placement import HostModelUnknown, need_of
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import (
@@ -29,14 +35,15 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw im
     dig,
     key_of,
     labels,
-    mapping,
     rows,
     text,
     texts,
 )
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.rules_guest import GUEST_RULES, disk_bytes
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.rules_quota import QUOTA_RULES
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.rules_site import SITE_RULES
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.settings import budget_seconds, release_of
 
-CRITICAL_BYTES = 256 << 30
 STARTING = ("", "Pending", "Scheduling", "Scheduled")
 
 
@@ -51,12 +58,13 @@ class Guest:
         self.memory = told(target_pod.guest_memory, vmi) or None
         self.page_size = told(target_pod.page_size, vmi)
         self.dedicated = bool(told(target_pod.dedicated_cpus, vmi))
-        self.critical = is_critical(self.memory, self.page_size)
+        self.critical = is_critical(self.memory, self.page_size) or is_named(vmi, view.critical)
         self.pods = view.pods_of.get(text(vmi, "metadata", "uid"), []) if text(vmi, "metadata", "uid") else []
+        self.disk_bytes = disk_bytes(vmi)
         self.settings, self.budget, self.placement, self.need = None, None, None, None
         try:
             found = view.settings_of(vmi)
-            self.budget = budget_seconds(found["completion_timeout_per_gib"], self.memory or 0)
+            self.budget = budget_seconds(found["completion_timeout_per_gib"], (self.memory or 0) + self.disk_bytes)
             self.settings = found
         except (LookupError, TypeError, ValueError):
             pass  # cannot be told; a rule says so
@@ -65,11 +73,6 @@ class Guest:
         """The bandwidth cap in bytes/s as KubeVirt rounds it (whole MiB, at least one), 0 for none."""
         cap = amount((self.settings or {}).get("bandwidth_per_migration")) or 0
         return max(1, (cap + (1 << 19)) >> 20) << 20 if cap > 0 else 0
-
-
-def is_critical(memory, page_size):
-    """Whether a guest is one that must not be paused or lost: 256 GiB and more, or 1 GiB pages."""
-    return (memory or 0) >= CRITICAL_BYTES or page_size == "1Gi"
 
 
 def told(ask, *args):
@@ -118,8 +121,7 @@ def volumes(guest, view):
 
     The condition shows the first failing check only, so a guest refused for another reason may have this one too.
     """
-    said = condition(guest.vmi, "LiveMigratable")
-    if said.get("status") == "True" or said.get("reason") == "DisksNotLiveMigratable":
+    if _said_already(guest.vmi):
         return
     moving = {row.get("volumeName") for row in rows(guest.vmi, "status", "migratedVolumes") if text(row, "volumeName")}
     statuses = {text(row, "name"): row for row in rows(guest.vmi, "status", "volumeStatus")}
@@ -139,10 +141,24 @@ def volumes(guest, view):
             yield "VolumeNotShared", "%s: claim %s is %s" % (name, claim, ", ".join(modes))
 
 
+def _said_already(vmi):
+    said = condition(vmi, "LiveMigratable")
+    return said.get("status") == "True" or said.get("reason") == "DisksNotLiveMigratable"
+
+
+def wants_claims(vmi):
+    """Whether judging this VMI's volumes takes its claims: KubeVirt has not said it, and its status does not tell the modes."""
+    told_of = {text(row, "name") for row in rows(vmi, "status", "volumeStatus")
+               if texts(row, "persistentVolumeClaimInfo", "accessModes")}
+    return not _said_already(vmi) and any(
+        (text(row, "persistentVolumeClaim", "claimName") or text(row, "dataVolume", "name")) and text(row, "name") not in told_of
+        for row in rows(vmi, "spec", "volumes"))
+
+
 def local_disks(guest, view):
     """Disks outside shared storage that are copied with the memory (facts 6.4)."""
     if dig(guest.vmi, "status", "migrationMethod") == "BlockMigration":
-        yield "LocalDisksCopied", ""
+        yield "LocalDisksCopied", format_bytes(guest.disk_bytes) if guest.disk_bytes else ""
 
 
 def eviction(guest, view):
@@ -220,60 +236,6 @@ def target(guest, view):
         yield "NoCandidate", "%d other nodes, none takes it" % len(guest.placement.ruled_out)
 
 
-def numa(guest, view):
-    """Huge pages per NUMA node are not in the API (facts 3.12)."""
-    if isinstance(dig(guest.vmi, "spec", "domain", "cpu", "numa", "guestMappingPassthrough"), dict):
-        yield "NumaPagesNotVisible", ""
-
-
-def quota(guest, view):
-    """The target pod counts in the namespace beside the source pod (facts 3.11)."""
-    if "quotas" in view.forbidden:
-        yield "CannotReadQuotas", ""
-    found = view.quotas.get(guest.key[0])
-    if not found or guest.need is None or len(guest.pods) > 1:
-        return  # no quota; not computable, which is said elsewhere; or the target pod is counted already
-    wanted = _counted(guest)
-    for entry in found:
-        applies = _scope_applies(entry)
-        if applies is False:
-            continue
-        for resource, hard in mapping(entry, "status", "hard").items():
-            if not wanted.get(resource):
-                continue
-            limit = amount(hard, scale_of(resource))
-            used = amount(dig(entry, "status", "used", resource), scale_of(resource))
-            if limit is not None and used is not None and used + wanted[resource] <= limit:
-                continue
-            sure = applies and limit is not None and used is not None
-            yield ("QuotaExceeded" if sure else "QuotaUnknown"), "%s: %s of %s used" % (
-                key_of(entry)[1], dig(entry, "status", "used", resource), resource + " " + str(hard))
-        if not mapping(entry, "status", "hard") and mapping(entry, "spec", "hard"):
-            yield "QuotaUnknown", "%s has no status yet" % key_of(entry)[1]
-
-
-def _counted(guest):
-    """What the target pod counts in a quota; limits as the present pod has them."""
-    wanted = {"pods": 1, "count/pods": 1}
-    for resource, value in guest.need.asks.items():
-        if resource != "pods":
-            wanted["requests." + resource] = value
-            if resource in ("cpu", "memory") or resource.startswith("hugepages-"):
-                wanted[resource] = value
-    for resource, value in (pod_requests(guest.pods[0], "limits") if guest.pods else {}).items():
-        wanted["limits." + resource] = value
-    return wanted
-
-
-def _scope_applies(entry):
-    """Whether a quota's scopes cover a guest's pod; None when that depends on more than is known here."""
-    scopes = texts(entry, "spec", "scopes")
-    if "Terminating" in scopes or "BestEffort" in scopes:
-        return False
-    sure = all(scope in ("NotTerminating", "NotBestEffort") for scope in scopes)
-    return True if sure and not mapping(entry, "spec", "scopeSelector") else None
-
-
 # -- the copy ------------------------------------------------------------------------
 
 
@@ -290,43 +252,60 @@ def disruption(guest, view):
         return
     if not view.release:
         return  # said elsewhere
-    allowed = guest.settings.get("allow_workload_disruption")
-    if release_of(view.release) < (1, 5):
-        allowed = guest.settings.get("allow_post_copy")
-    if allowed:
-        code = "PostCopyCritical" if guest.settings.get("allow_post_copy") else "DisruptionCritical"
-        yield code, view.policy_name(guest.vmi)
+    for danger in dangers(guest.settings, view.release):
+        yield _DANGERS[danger, danger in view.acknowledged], view.policy_name(guest.vmi)
+
+
+_DANGERS = {
+    (POST_COPY, False): "PostCopyCritical", (POST_COPY, True): "PostCopyAcknowledged",
+    (DISRUPTION, False): "DisruptionCritical", (DISRUPTION, True): "DisruptionAcknowledged",
+}
 
 
 def budget(guest, view):
-    """One pass over the memory at the bandwidth cap against the time granted (facts 4.5, 4.6)."""
+    """One pass over the memory and the disks that are copied at the bandwidth cap, against the time granted (facts 4.5, 4.6)."""
     cap = guest.cap()
-    needed = guest.memory / cap if cap and guest.memory else 0
+    size = (guest.memory or 0) + guest.disk_bytes
+    needed = size / cap if cap and guest.memory else 0
     if guest.budget is not None and needed > guest.budget:
         yield "BudgetTooShort", "%s at %s take %s, granted are %s" % (
-            format_bytes(guest.memory), format_rate(cap), format_duration(needed), format_duration(guest.budget))
+            format_bytes(size), format_rate(cap), format_duration(needed), format_duration(guest.budget))
     rate = view.dirty_rates.get(guest.key)
     if cap and rate and rate >= cap:
         yield "DirtyRateAboveCap", "%s dirtied, %s carried" % (format_rate(rate), format_rate(cap))
 
 
+def unmeasured(guest, view):
+    """A dirty rate that was asked for and is not there (facts 9.2)."""
+    if view.rates_asked and guest.phase == "Running" and guest.key not in view.dirty_rates:
+        yield "DirtyRateAbsent", ""
+
+
 def multifd(guest, view):
     """Eight streams, or one and why (facts 4.4)."""
+    code = streams(guest, view)[1]
+    if code:
+        yield code, ""
+
+
+def streams(guest, view):
+    """``(number of streams, why not several)``; ``(None, None)`` when it cannot be told."""
     if not view.release or guest.settings is None:
-        return
+        return None, None
     release = release_of(view.release)
     if release < (1, 5):
-        if not text(guest.vmi, "metadata", "annotations", "kubevirt.io/multiThreadedQemuMigration"):
-            yield "MultifdOffRelease", ""
-    elif amount(dig(guest.vmi, "spec", "domain", "resources", "limits", "cpu"), 1000):
-        yield "MultifdOffCpuLimit", ""
-    elif guest.settings.get("allow_post_copy") and release <= (1, 8):
-        yield "MultifdOffPostCopy", ""
-    elif guest.dedicated and release >= (1, 9):
-        yield "MultifdOffDedicatedCpus", ""
+        asked = amount(text(guest.vmi, "metadata", "annotations", "kubevirt.io/multiThreadedQemuMigration"))
+        return (asked, None) if asked else (1, "MultifdOffRelease")
+    if amount(dig(guest.vmi, "spec", "domain", "resources", "limits", "cpu"), 1000):
+        return 1, "MultifdOffCpuLimit"
+    if guest.settings.get("allow_post_copy") and release <= (1, 8):
+        return 1, "MultifdOffPostCopy"
+    if guest.dedicated and release >= (1, 9):
+        return 1, "MultifdOffDedicatedCpus"
+    return 8, None
 
 
+# What looks at ``guest.placement`` or ``guest.need`` stands behind ``target``, which finds them.
 RULES = (
-    state, live_migratable, volumes, local_disks, eviction, under_way, evacuation_mark, slots, target, numa, quota,
-    disruption, budget, multifd,
-)
+    state, live_migratable, volumes, local_disks, eviction, under_way, evacuation_mark, slots,
+) + GUEST_RULES + (target,) + QUOTA_RULES + SITE_RULES + (disruption, budget, unmeasured, multifd)

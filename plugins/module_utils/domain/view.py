@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import policy, settings
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import handoff, policy, settings
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.capacity import is_active, node_facts
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.migration import FINAL, HOLDS_SLOT
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.placement import Scene
@@ -20,6 +20,12 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw im
     rows,
     text,
 )
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.rules_quota import namespaces_of
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.rules_site import (
+    against_nodes,
+    handlers_of,
+    systems_of,
+)
 
 
 class View:
@@ -29,14 +35,26 @@ class View:
     ("" when it cannot be told), ``config`` is ``spec.configuration`` of the KubeVirt object.
     """
 
-    def __init__(self, inventory, assumed=None):
+    def __init__(self, inventory, assumed=None, critical=(), acknowledged=(), hold=False):
         self.inventory = inventory
+        self.critical, self.acknowledged = frozenset(critical), frozenset(acknowledged)
+        self._held = {name: value for name, value in (assumed or {}).items() if value is not None} if hold else None
         self.forbidden = frozenset(inventory.get("forbidden") or ())
         self.dirty_rates = inventory.get("dirty_rates") or {}
+        self.rates_asked = inventory.get("dirty_rates") is not None
         self.vmis = {key_of(vmi): vmi for vmi in self._list("vmis")}
         self.vms = {key_of(vm): vm for vm in self._list("vms")}
         self.claims = {key_of(claim): claim for claim in self._list("claims")}
         self.quotas = _grouped(self._list("quotas"), lambda entry: key_of(entry)[0])
+        self.aaq_quotas = _grouped(self._list("aaq_quotas"), lambda entry: key_of(entry)[0])
+        self.aaq_calculator = text(
+            next(iter(self._list("aaqs")), None), "spec", "configuration", "vmiCalculatorConfiguration", "configName")
+        self.cluster_quotas = {}
+        for entry in self._list("cluster_quotas"):
+            for namespace in namespaces_of(entry):
+                self.cluster_quotas.setdefault(namespace, []).append(entry)
+        self.topologies = {key_of(entry)[1]: entry for entry in self._list("topologies")}
+        self.attachments, self.network_policies = self._list("attachments"), self._list("network_policies")
         self.namespaces = None
         if "namespaces" not in self.forbidden:
             self.namespaces = {key_of(entry)[1]: labels(entry) for entry in self._list("namespaces")}
@@ -58,6 +76,7 @@ class View:
         self.settings = {}
         if self.kubevirt is not None:
             self.settings = settings.in_force(mapping(self.config, "migrations"), self.release)
+        self.network = text(self.settings, "network")  # as it is now: what is only assumed has not arrived anywhere
         self.settings.update({name: value for name, value in assumed.items() if value is not None})
 
     def _read_pods(self):
@@ -68,7 +87,12 @@ class View:
         nodes = [
             node_facts(node, by_node.get(key_of(node)[1], []) if readable else None) for node in self._list("nodes")
         ]
-        self.scene = Scene(nodes, pods if readable else None, self.namespaces, self.inventory.get("now") or 0)
+        self.handlers = handlers_of(pods)
+        self.against = against_nodes(self.handlers, self.network)
+        self.systems = systems_of(self._list("nodes"))
+        self.vm_nodes = [node["name"] for node in nodes if node["kubevirt_schedulable"] is not None]
+        self.scene = Scene(nodes, pods if readable else None, self.namespaces, self.inventory.get("now") or 0,
+                           self.against)
 
     def _read_migrations(self):
         unfinished = [vmim for vmim in self._list("vmims") if text(vmim, "status", "phase") not in FINAL]
@@ -110,10 +134,13 @@ class View:
         """
         if self.kubevirt is None or "policies" in self.forbidden:
             raise LookupError("settings")
-        return policy.effective(self.settings, self._policy(vmi))
+        found = policy.effective(self.settings, self._policy(vmi))
+        return found if self._held is None else handoff.held(found, self._held)
 
     def policy_name(self, vmi):
         """Where the settings come from, in words."""
+        if self._held is not None:
+            return "from the settings that will be held"
         found = self._policy(vmi)
         return "from MigrationPolicy %s" % key_of(found)[1] if found else "from the cluster's settings"
 
