@@ -19,7 +19,7 @@ REHEARSAL := ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false 
 	ANSIBLE_CALLBACK_RESULT_FORMAT=yaml COLUMNS=80
 
 .DEFAULT_GOAL := help
-.PHONY: help rehearse test test-lab lab-libvirt lab-build lab-kubernetes lab-test verdict venv deps tree unit contract playbooks integration sanity lint docs build \
+.PHONY: help rehearse test test-lab lab-libvirt lab-build lab-kubernetes lab-test rbac verdict venv deps tree unit contract playbooks integration sanity lint docs build \
 	bench-wait bench-start bench-plan bench-overhead fix changelog lock clean
 
 help: ## this list
@@ -53,6 +53,9 @@ lab-test: lab-build ## the contract suite on the real control plane
 test-lab: ## what needs root or long builds (the labs); what cannot be built is skipped and said
 	-@$(MAKE) --no-print-directory lab-build
 	@$(SUITE) lab
+
+rbac: ## write docs/rbac anew from the table of rights
+	@$(BENCH) python $(TOOLS)/rbac.py
 
 verdict: ## write docs/verdict.md anew from the table of reasons
 	@$(BENCH) python $(TOOLS)/verdict_page.py

@@ -349,7 +349,10 @@ def read(task):
     rows = [journals.row_of(node) for node in journals.noted_nodes(task.api, name)]
     try:
         held = leases.read_all(task.api, task.clock.now()) if rows else {}
-    except (Forbidden, BadInput):
+    except Forbidden as exc:
+        task.warn("Whether the runs found are alive cannot be told. %s" % exc)
+        held = {}
+    except BadInput:
         held = {}
     rows = [dict(row, lease=lease.row(held.get(lease.name_of(row["node"])))) for row in rows]
     return dict({"changed": False, "journals": rows}, **({"node": name} if name else {}))

@@ -230,7 +230,8 @@ def test_f_the_pair_never_moves_at_once_nor_to_one_node(night):
             "apiVersion": "kubevirt.io/v1", "kind": "VirtualMachineInstanceMigration",
             "metadata": {"name": "by-hand", "namespace": "sap-hsr"}, "spec": {"vmiName": "hsr-2"}}}]})
     busy = n.run(maintenance_rehearsal=True, **NIGHT)
-    n.expect("while somebody moves the other side, ours is not begun", busy.rc == 2 and "the two never move at once" in busy.said, busy.output)
+    n.expect("while somebody moves the other side, ours is not begun",
+             busy.rc == 2 and "the two never move at once" in busy.said, busy.output)
     nothing_left(n.cluster, "hana-a")
     n.cluster.wait(4 * 3600)  # that one is capped at 64 MiB/s
     run = n.run(maintenance_rehearsal=True, **NIGHT)
@@ -238,7 +239,8 @@ def test_f_the_pair_never_moves_at_once_nor_to_one_node(night):
     places = {vmis(n.cluster)[name][1] for name in ("hsr-1", "hsr-2")}
     n.expect("the pair is on two nodes, neither the one that was emptied", len(places) == 2 and "hana-a" not in places, places)
     found = {vmim["spec"]["vmiName"]: vmim for vmim in vmims(n.cluster) if vmim["metadata"]["namespace"] == "sap-hsr"}
-    ended = [row["phaseTransitionTimestamp"] for row in found["hsr-2"]["status"]["phaseTransitionTimestamps"] if row["phase"] == "Succeeded"]
+    ended = [row["phaseTransitionTimestamp"] for row in found["hsr-2"]["status"]["phaseTransitionTimestamps"]
+             if row["phase"] == "Succeeded"]
     n.expect("ours was created after the other one had ended", ended[0] <= found["hsr-1"]["metadata"]["creationTimestamp"], found)
 
 

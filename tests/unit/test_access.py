@@ -229,3 +229,17 @@ def test_a_run_on_the_node_itself(tmp_path):
     api = PodApi("hana-a")
     assert asking.own_pod(api, "hana-a", {"HOSTNAME": "hana-a"}, str(tmp_path)) == (True, None)
     assert "works on node hana-a itself" in access.place_problem(None, "hana-a")["message"]
+
+
+# -- what a refusal says ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said, remedy", [
+    ('nodes "a" is forbidden: User "u" cannot patch resource "nodes" in API group "" at the cluster scope',
+     "live-migration-operator (docs/rbac). Needed for: hold, restore."),
+    ('x is forbidden: User "u" cannot create resource "pods/eviction" in API group "" in the namespace "n"', "Needed for: drain."),
+    ('x is forbidden: User "u" cannot list resource "secrets" in API group "" at the cluster scope', "a role that grants it."),
+    ("some proxy says no", "a role that grants it."), ("", "a role that grants it."),
+])
+def test_a_refusal_names_the_features_that_need_the_right(said, remedy):
+    assert access.refusal_remedy(said).endswith(remedy)

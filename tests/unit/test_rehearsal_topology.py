@@ -106,9 +106,10 @@ def test_every_topology_is_a_sound_cluster(name):
 
 
 def test_the_topologies_that_are_promised():
-    assert set(topology.names()) == {"default", "default-1.6", "hot", "blocked", "tiny", "queue"}
+    assert set(topology.names()) >= {"default", "default-1.3", "default-1.6", "hot", "blocked", "tiny", "queue"}
     assert topology.load("default-1.6").generation.name == "1.6" and topology.load("default-1.6").vms == topology.load("default").vms
     assert topology.load(None).vms == topology.load("default").vms
+    assert topology.load("default-1.3").generation.name == "1.3"
     assert topology.load("tiny", generation="1.6").generation.name == "1.6"
     hana = next(vm for vm in topology.load("default").vms if vm["name"] == "hana-prod")
     assert (hana["memory"], hana["namespace"], hana["node"], hana["hugepages"]) == ("3Ti", "sap-prod", "hana-a", "1Gi")

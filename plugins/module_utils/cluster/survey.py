@@ -219,6 +219,9 @@ class Survey:
             vm = self._api.get(path_of(GV, "virtualmachines", move.namespace, move.name))
         except errors.NotFound:
             return ("there is no such VM", "Check name and namespace.")
+        except errors.Forbidden:
+            return ("it does not run, if it exists at all: that cannot be told without the right to get virtualmachines.kubevirt.io",
+                    "Check name and namespace.")
         if self.state != "migrated":
             return None
         said = (vm.get("status") or {}).get("printableStatus") or "not running"

@@ -72,16 +72,17 @@ def _rows():
         + may("preflight", "", "pods", "list", CLUSTER, "free memory, huge pages and CPUs of the nodes are not known")
         + may("preflight", KUBEVIRT, VMIMS, "list", CLUSTER, "free migration slots are not known")
         + may("preflight", "", "persistentvolumeclaims", "list", GUESTS, "whether volumes are shared is not known")
-        + may("preflight", "", "resourcequotas", "list", GUESTS, "whether a quota stands against the second pod is not known")
         + may("preflight", KUBEVIRT, "kubevirts", "list", CLUSTER, "release and settings in force are not known")
         + may("preflight", POLICIES, "migrationpolicies", "list", CLUSTER, "which MigrationPolicy applies is not known")
         + may("preflight", "", "namespaces", "list", CLUSTER, "policies that select by namespace cannot be judged")
         + may("preflight", "apiextensions.k8s.io", "customresourcedefinitions", "get", CLUSTER,
               "whether a target can be named is read from the OpenAPI document instead")
-        + may("preflight", "quota.openshift.io", "clusterresourcequotas", "list", CLUSTER,
-              "whether a quota over several namespaces stands against the second pod is not known")
-        + may("preflight", "aaq.kubevirt.io", "applicationawareresourcequotas", "list", CLUSTER,
-              "whether an application-aware quota stands against the second pod is not known")
+        # Where these cannot be read, no VM counts as movable.
+        + need("preflight", "", "resourcequotas", "list", GUESTS, "whether a quota stands against the second pod is not known")
+        + need("preflight", "quota.openshift.io", "clusterresourcequotas", "list", CLUSTER,
+               "whether a quota over several namespaces stands against the second pod is not known")
+        + need("preflight", "aaq.kubevirt.io", "applicationawareresourcequotas", "list", CLUSTER,
+               "whether an application-aware quota stands against the second pod is not known")
         + may("preflight", "aaq.kubevirt.io", "aaqs", "list", CLUSTER, "how application-aware quotas count is not known")
         + may("preflight", "topology.node.k8s.io", "noderesourcetopologies", "list", CLUSTER,
               "free huge pages per NUMA node are not known")
@@ -116,8 +117,9 @@ def _rows():
         # -- node_hold
         + need("hold", "", "nodes", "get list patch", CLUSTER, "neither cordon nor journal can be written")
         + need("hold", KUBEVIRT, "kubevirts", "list", CLUSTER, "the namespace of the leases is not known")
-        + need("hold", "coordination.k8s.io", "leases", "get list create patch delete", OPERATOR,
+        + need("hold", "coordination.k8s.io", "leases", "get create patch delete", OPERATOR,
                "two runs cannot be kept off one node")
+        + may("hold", "coordination.k8s.io", "leases", "list", OPERATOR, "whether a run that is found is alive is not shown")
         + may("hold", "", "pods", "list", OPERATOR, "whether virt-handler was ready before is not remembered")
         # -- node_gate_info
         + need("node_gate", "", "nodes", "get", CLUSTER, "whether the node is as good as before cannot be told")
@@ -155,8 +157,8 @@ def _rows():
         + need("settings_hold", POLICIES, "migrationpolicies", "get patch", CLUSTER, "a policy of the site cannot be changed")
         + need("settings_hold", KUBEVIRT, VMIS, "list get patch", GUESTS, "settings cannot be held for the VMs that move")
         + need("settings_hold", KUBEVIRT, "kubevirts", "list", CLUSTER, "the settings in force are not known")
-        + may("settings_hold", "", "namespaces", "list", CLUSTER,
-              "where policies select by namespace, whether ours wins cannot be told")
+        + need("settings_hold", "", "namespaces", "list", CLUSTER,
+               "settings cannot be held where a policy of the site selects by namespace")
         # -- hco_live_migration_config
         + need("cluster_settings", HYPERCONVERGED, "hyperconvergeds", "list get patch", CLUSTER,
                "the settings of the whole cluster cannot be held and put back")
@@ -175,7 +177,7 @@ def _rows():
         + may("drain", "policy", "poddisruptionbudgets", "list", CLUSTER, "a blocking PodDisruptionBudget is named less well")
         # -- playbooks/restore.yml
         + need("restore", "", "nodes", "get list patch", CLUSTER, "an unfinished maintenance cannot be found and ended")
-        + need("restore", "coordination.k8s.io", "leases", "get list delete", OPERATOR, "the node stays held")
+        + need("restore", "coordination.k8s.io", "leases", "get delete", OPERATOR, "the node stays held")
         + need("restore", KUBEVIRT, VMIS, "list watch", CLUSTER, "what is under way cannot be followed to its end")
         + need("restore", KUBEVIRT, VMIMS, "list watch", CLUSTER, "what is under way cannot be followed to its end")
         + need("restore", POLICIES, "migrationpolicies", "list", CLUSTER, "held settings cannot be found")

@@ -115,7 +115,8 @@ def plan_hold(asked, scene, run, owner, since):
             displaced = policy.winner(scene["policies"], others, policy.namespace_labels(vmi, scene["namespaces"]))
         except LookupError as exc:
             refusals.append(
-                "%s/%s: policy %s selects by labels of the namespace, which cannot be read" % (where + (exc.args[0],)))
+                "%s/%s: policy %s selects by labels of the namespace, which cannot be read: settings_hold needs the right to "
+                "list namespaces" % (where + (exc.args[0],)))
             continue
         if present and not groups.knows(present):
             warnings.append("VM %s/%s carries the label %s=%s, whose policy is gone; it is replaced."
