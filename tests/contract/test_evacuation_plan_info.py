@@ -79,3 +79,13 @@ def test_what_will_not_converge_is_a_warning_and_needs_another_approval(near):
 def test_what_cannot_be_meant_is_named(near, wrong, said):
     with pytest.raises(BadInput, match=said):
         planned(near().api, **wrong)
+
+
+def test_dirty_rates_of_the_plan_come_from_prometheus_unless_they_are_given(shared):
+    c = shared()
+    asked = {"url": c.connection["host"] + "/bigvm/v1/prometheus", "token": c.connection["api_key"], "ca_cert": c.connection["ca_cert"],
+             "validate_certs": True, "window": "1h"}
+    found = planned(c.api, links=LINKS, settings={"bandwidth_per_migration": "0"}, prometheus=asked, dirty_rates={"app-pas": "7M"})
+    rows = {row["name"]: row for row in found["plan"]["forecast"]["vms"]}
+    assert rows["hana-prod"]["dirty_rate"] > 50e6 and rows["app-pas"]["dirty_rate"] == 7000000
+    assert {row["ends"] for row in rows.values()} == {"converges"}

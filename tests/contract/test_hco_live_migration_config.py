@@ -546,8 +546,9 @@ def ansible(site, options, *arguments):
          *arguments],
         env=dict(os.environ, ANSIBLE_LOAD_CALLBACK_PLUGINS="1", ANSIBLE_STDOUT_CALLBACK="ansible.builtin.json"),
         capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
-    return json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["localhost"]
+    text = done.stdout[done.stdout.find("{"):]  # lines about the wait come before it
+    assert text.startswith("{"), done.stdout + done.stderr
+    return json.loads(text)["plays"][0]["tasks"][0]["hosts"]["localhost"]
 
 
 def test_as_a_task_in_check_mode_and_for_real(site):
