@@ -14,8 +14,8 @@ author:
   - bigvm contributors (@bigvm)
 description:
   - Judges every VM of a node and plans the waves in which they leave it, with a target for each.
-    Critical guests (256 GiB and more, or 1 GiB pages) and the biggest one go first and alone; the rest goes
-    side by side within the cluster's limits.
+    Critical guests (256 GiB and more, 1 GiB pages, or the label C(live-migration.bigvm.io/critical=true) on the VMI) and
+    the biggest one go first and alone; the rest goes side by side within the cluster's limits.
   - Targets are booked as the plan grows, so that two VMs never count on the same free memory or 1 GiB pages.
   - VMs of one namespace whose VMIs carry the label C(live-migration.bigvm.io/keep-apart) with the same value, such as the
     two sides of a system replication, are never put on one node and never move in the same wave.
@@ -38,6 +38,25 @@ options:
     type: list
     elements: str
     default: []
+  critical:
+    description: VMs that are critical beside those that are by themselves, as C(namespace/name) or C(name).
+    type: list
+    elements: str
+    default: []
+  acknowledge:
+    description:
+      - Dangers that are taken for critical guests, as in M(bigvm.live_migration.migrate_vmi). They are then warnings of the
+        plan instead of blocking it.
+    type: list
+    elements: str
+    choices: [post_copy, disruption]
+    default: []
+  hold:
+    description:
+      - Whether O(settings) will be held for these VMs by M(bigvm.live_migration.migration_policy). They are then judged as
+        going before every other policy, with post-copy and pauses off where they are not asked for.
+    type: bool
+    default: false
   timeout:
     description: Upper limit of one copy, as given to M(bigvm.live_migration.migrate_vmi). Needed to judge a O(deadline).
     type: str
@@ -48,9 +67,57 @@ options:
     description: How long the maintenance itself may take, as a duration; kept free before the O(deadline).
     type: str
   back:
-    description: Whether the VMs return afterwards; the time for that is kept free before the O(deadline) as well.
+    description:
+      - Whether the VMs return afterwards; the time for that is kept free before the O(deadline) as well.
+      - Refused where KubeVirt cannot be told a target (before 1.6) and there are VMs to bring back.
     type: bool
     default: false
+  links:
+    description:
+      - What the migration network carries, for the forecast. One figure for all nodes, or a dictionary with one for each.
+      - Bytes per second as a quantity (V(11G)), or a line rate in bits (V(100Gbit)), of which 90 % are counted on.
+      - Without it there is no forecast, and the plan says so.
+    type: raw
+  dirty_rates:
+    description:
+      - Bytes per second that guests write to their memory while they are not migrated, as quantities, by
+        C(namespace/name) or C(name). Take a high percentile of the hour in question.
+      - For a VM without one, only the least time is told.
+    type: dict
+    default: {}
+  prometheus:
+    description:
+      - Ask a Prometheus for the dirty rates, as in M(bigvm.live_migration.vm_migratable_facts). The 99th percentile counts;
+        O(dirty_rates) go before it.
+    type: dict
+    suboptions:
+      url:
+        description: Of the Prometheus API, without C(/api/v1). Without it the route of OpenShift's own is looked for.
+        type: str
+      token:
+        description: Bearer token for it. The one for the API server is only sent to OpenShift's own, found without O(prometheus.url).
+        type: str
+      ca_cert:
+        description: File with the CA certificates to verify it by.
+        type: path
+      validate_certs:
+        description: Whether to verify its certificate.
+        type: bool
+        default: true
+      window:
+        description: How far to look back. A day holds the savepoints and delta merges of a database.
+        type: str
+        default: 24h
+  per_stream:
+    description:
+      - What one migration stream carries here, as a quantity in bytes per second; M(bigvm.live_migration.forecast_check_info)
+        finds it in earlier records.
+      - V(1G) is assumed, and said, where it matters.
+    type: str
+  setup_time:
+    description: The least and the most seconds that pass between the start of a migration and its copy. 10 and 40 when not given.
+    type: list
+    elements: float
 extends_documentation_fragment:
   - bigvm.live_migration.assumed_settings
   - kubernetes.core.k8s_auth_options
@@ -86,7 +153,8 @@ EXAMPLES = r"""
 RETURN = r"""
 plan:
   description:
-    - The plan. RV(plan.id) changes whenever the VMs, their targets, what blocks or what warns change.
+    - The plan. RV(plan.id) changes whenever the VMs, their targets, what blocks or what warns change. That a copy is not
+      expected to end is a warning; the other figures of the forecast do not change the id.
     - RV(plan.waves) is a list of C({number, vms}); each VM can be given to M(bigvm.live_migration.migrate_vmi) as it is.
   returned: success
   type: dict
@@ -116,6 +184,14 @@ plan:
     width:
       description: How many VMs move at a time.
       type: int
+    forecast:
+      description:
+        - When what is expected to happen, in seconds from the first start. C(possible) is false without O(links), and C(why) says so.
+        - C(vms) has for each VM C(seconds), the range C(low) to C(high) it is in with 90 %, C(ends) (C(converges), C(budget) for
+          not in the time granted, C(never), C(unknown)), C(downtime), C(rate) and what limits it, and C(helps).
+        - C(waves) has C(start), C(end) and C(latest) of each wave; C(seconds), C(low) and C(high) are those of the whole.
+          A figure that is not known is null. C(assumptions) says what was assumed.
+      type: dict
 window:
   description: Whether the plan fits the time there is, if every copy takes as long as it may.
   returned: success
@@ -149,7 +225,7 @@ vm_migratable:
   type: dict
 """
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import inventory
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import inventory, prometheus
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.options import (
     assumed_settings,
     duration,
@@ -157,17 +233,33 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.optio
 )
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import run_module
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock import from_timestamp
-from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import evacuation, migratability, wording
+from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput, Refused
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import (
+    critical,
+    evacuation,
+    foresight,
+    migratability,
+    wording,
+)
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import key_of
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.view import View
 
 SPEC = dict(
     node=dict(type="str", required=True),
     max_parallel=dict(type="int"),
     leave_blocked=dict(type="list", elements="str", default=[]),
+    critical=dict(type="list", elements="str", default=[]),
+    acknowledge=dict(type="list", elements="str", choices=list(critical.DANGERS), default=[]),
+    hold=dict(type="bool", default=False),
     timeout=dict(type="str"),
     deadline=dict(type="str"),
     work=dict(type="str"),
     back=dict(type="bool", default=False),
+    links=dict(type="raw"),
+    dirty_rates=dict(type="dict", default={}),
+    prometheus=dict(type="dict", options=prometheus.OPTIONS),
+    per_stream=dict(type="str"),
+    setup_time=dict(type="list", elements="float"),
     settings=dict(type="dict", options=settings_options()),
 )
 
@@ -180,19 +272,53 @@ def execute(task):
     limits = {name: duration(params, name) for name in ("timeout", "work")}
     deadline = from_timestamp(params["deadline"]) if params["deadline"] else None
     found = inventory.collect(task.api, node=params["node"])
-    facts = migratability.judge(found, assumed, detail="full")
+    if params["prometheus"]:
+        asked = prometheus.measured(task.api, params["prometheus"], duration(params["prometheus"], "window"), found)
+        found["dirty_rates"] = {key: rate["p99"] for key, rate in asked["guests"].items()}
+        if asked["failure"]:
+            task.warn("No dirty rates: %s." % asked["failure"])
+    facts = migratability.judge(
+        found, assumed, detail="full", critical=params["critical"], acknowledged=params["acknowledge"], hold=params["hold"])
+    given = _given(params, found, facts)
+    guests = foresight.known(View(found, assumed, params["critical"], params["acknowledge"], params["hold"]), given["rates"])
     plan = evacuation.plan(
         params["node"], facts, migratability.requests(found, assumed), params["max_parallel"],
-        evacuation.groups_apart(found["vmis"]), params["leave_blocked"])
+        evacuation.groups_apart(inventory.vmis_labelled(task.api, evacuation.KEEP_APART)), params["leave_blocked"],
+        given["links"], foresight.jobs(guests, params["node"], given["links"], given["stream"], params["setup_time"]))
+    if params["back"] and plan["vms"] and facts["cluster"]["target_by_name"] is False:
+        raise Refused(
+            "KubeVirt %s cannot be told where a VM shall go: the %d VMs that leave %s could not be brought back to it."
+            % (facts["cluster"]["kubevirt_version"] or "here", len(plan["vms"]), params["node"]),
+            "Plan without the return (back, maintenance_return of the playbook) and let the VMs stay where they go, or "
+            "upgrade to KubeVirt 1.6 or later.")
+    plan = evacuation.foreseen(plan, foresight.timeline(
+        plan, guests, given["links"], given["stream"], params["setup_time"], limits["timeout"], given["assumptions"]))
     return {
         "changed": False,
         "plan": plan,
         "window": evacuation.window(
             plan, task.clock.now(), limits["timeout"], deadline, limits["work"] or 0, params["back"]),
-        "lines": wording.plan_lines(plan),
+        "lines": wording.plan_lines(plan) + foresight.lines(plan["forecast"]),
         "verdict_lines": wording.verdict_lines(facts),
         "vm_migratable": facts,
     }
+
+
+def _given(params, found, facts):
+    """What was given for the forecast: ``{links, assumptions, rates, stream}``."""
+    setup = params["setup_time"]
+    if setup is not None and (len(setup) != 2 or not 0 <= setup[0] <= setup[1]):
+        raise BadInput("setup_time is %s." % setup, "It takes two numbers of seconds, the least and the most.")
+    try:
+        links, assumptions = foresight.links_of(params["links"], facts["nodes"])
+        return {
+            "links": links, "assumptions": assumptions,
+            "rates": foresight.dirty_rates_of(params["dirty_rates"], [key_of(vmi) for vmi in found["vmis"]]),
+            "stream": foresight.rate_of(params["per_stream"])[0] if params["per_stream"] else None}
+    except ValueError as exc:
+        raise BadInput(
+            "The forecast cannot be made: %s." % exc,
+            "links and per_stream take bytes per second such as 11G, links also 100Gbit; dirty_rates names VMs of the node.") from exc
 
 
 def main():

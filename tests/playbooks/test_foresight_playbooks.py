@@ -22,7 +22,8 @@ def test_an_exported_cluster_is_rehearsed_with_the_very_playbook(operator, clust
 
 def rolled(operator, cluster, nodes, **given):
     return operator.run("rolling_maintenance", live_migration_connection=cluster.connection, maintenance_nodes=nodes,
-                        maintenance_timeout="4h", maintenance_rehearsal=True, maintenance_tasks="firmware.yml", maintenance_progress_interval=0, **given)
+                        maintenance_timeout="4h", maintenance_rehearsal=True, maintenance_tasks="firmware.yml",
+                        maintenance_progress_interval=0, **given)
 
 
 def test_several_nodes_one_after_the_other_the_lightest_first(operator, cluster):

@@ -49,9 +49,11 @@ def test_the_biggest_goes_first_and_alone_and_the_rest_as_wide_as_the_node_allow
     vms.append(vm("hana", 3072, ["hana-b"], critical=True))
     requests[("sap", "hana")] = HANA
     planned = evacuation.plan("hana-a", facts(vms), requests)
-    assert names(planned) == [["hana"], ["app-3", "app-1"], ["app-2", "app-4"]]
+    assert names(planned) == [["hana"], ["app-3", "app-1", "app-2", "app-4"]]
     assert planned["waves"][0]["vms"][0]["target_node"] == "hana-b"
-    assert planned["width"] == 2
+    assert planned["width"] == 2 and "        2 at a time, in this order" in wording.plan_lines(planned)
+    one = evacuation.plan("hana-a", facts(vms), requests, max_parallel=1)
+    assert names(one) == [["hana"], ["app-3"], ["app-1"], ["app-2"], ["app-4"]]
 
 
 @pytest.mark.parametrize("max_parallel, width", [(1, 1), (2, 2), (10, 2), (None, 2)])
@@ -72,14 +74,16 @@ def test_two_vms_never_count_on_the_same_free_memory():
     planned = evacuation.plan("hana-a", facts(vms), requests)
     targets = [entry["target_node"] for wave in planned["waves"] for entry in wave["vms"]]
     assert sorted(targets) == ["w1", "w2"]
-    assert planned["blocked"] == [{"namespace": "sap", "name": "big-3", "verdict": "live", "codes": [evacuation.NO_ROOM]}]
+    assert planned["blocked"] == [{"namespace": "sap", "name": "big-3", "uid": "uid-big-3", "verdict": "live",
+                                   "codes": [evacuation.NO_ROOM]}]
 
 
 def test_what_cannot_move_is_named_with_its_codes():
     vms, requests = small(64)
     vms.append(vm("stuck", 8, [], verdict="blocked", reasons=[{"code": "DisksNotLiveMigratable", "severity": "blocker"}]))
     planned = evacuation.plan("hana-a", facts(vms), requests)
-    assert planned["blocked"] == [{"namespace": "sap", "name": "stuck", "verdict": "blocked", "codes": ["DisksNotLiveMigratable"]}]
+    assert planned["blocked"] == [{"namespace": "sap", "name": "stuck", "uid": "uid-stuck", "verdict": "blocked",
+                                   "codes": ["DisksNotLiveMigratable"]}]
 
 
 @pytest.mark.parametrize("served", [False, None])
@@ -181,11 +185,12 @@ def test_naming_a_vm_that_can_move_does_not_leave_it():
 
 
 @pytest.mark.parametrize("deadline, timeout, back, expected", [
-    (None, None, True, (0, 3, False)),
-    (10000, 3600, False, (0, 2, False)),
+    (None, None, True, (0, 2, False)),
+    (10000, 3600, False, (0, 1, False)),
+    (10900, 3600, False, (0, 2, False)),
     (10000, 3600, True, (3 * 3600, 0, True)),  # the biggest returns alone, the others two at a time
-    (30000, 3600, True, (3 * 3600, 3, False)),
-    (30000, None, True, (0, 3, False)),
+    (30000, 3600, True, (3 * 3600, 2, False)),
+    (30000, None, True, (0, 2, False)),
     (0, 3600, False, (0, 0, True)),
 ])
 def test_the_window_counts_by_what_a_copy_may_take_at_most(deadline, timeout, back, expected):
@@ -200,3 +205,29 @@ def test_time_for_the_maintenance_itself_is_kept_free():
     planned = evacuation.plan("hana-a", facts(vms), requests)
     assert evacuation.window(planned, 0, 600, 4000, work=3600)["problem"]
     assert evacuation.window(planned, 0, 600, 4200, work=3600)["problem"] is None
+
+
+# -- targets ------------------------------------------------------------------------
+
+
+def test_a_faster_target_goes_before_an_emptier_one():
+    vms, requests = small(64)
+    for links, target in (({}, "w1"), ({"hana-a": 12e9, "w1": 3e9, "w2": 12e9}, "w2"), ({"hana-a": 1e9, "w1": 3e9, "w2": 12e9}, "w1")):
+        planned = evacuation.plan("hana-a", facts(vms), requests, links=links)
+        assert planned["waves"][0]["vms"][0]["target_node"] == target, links
+
+
+def test_room_that_spreading_would_fragment_is_found():
+    nodes = {"w1": {"memory_free": 100 * GI}, "w2": {"memory_free": 60 * GI}}
+    vms = [vm("a", 60, ["w1", "w2"]), vm("b", 50, ["w1", "w2"]), vm("c", 50, ["w1", "w2"])]
+    requests = {("sap", entry["name"]): {"memory": entry["memory_bytes"]} for entry in vms}
+    planned = evacuation.plan("hana-a", facts(vms, nodes=nodes), requests)
+    assert planned["blocked"] == [] and planned["waves"][0]["vms"][0]["target_node"] == "w2"
+
+
+def test_who_can_go_to_one_node_only_is_not_crowded_out():
+    nodes = {"w1": {"memory_free": 100 * GI}, "w2": {"memory_free": 90 * GI}}
+    vms = [vm("a", 80, ["w1", "w2"]), vm("b", 70, ["w1"])]
+    requests = {("sap", entry["name"]): {"memory": entry["memory_bytes"]} for entry in vms}
+    planned = evacuation.plan("hana-a", facts(vms, nodes=nodes), requests)
+    assert planned["blocked"] == [] and [row["target_node"] for wave in planned["waves"] for row in wave["vms"]] == ["w2", "w1"]

@@ -107,16 +107,19 @@ def _dirtied(working_set, rate, seconds):
     return working_set * -math.expm1(-rate * seconds / working_set) if working_set else 0.0
 
 
-def forecast(guest, way, setup=SETUP):
+def forecast(guest, way, setup=SETUP, best=None):
     """The course expected, the range it will be in with 90 %, and what would help if it does not converge.
 
     :param setup: seconds ``(least, most)`` from the start of a migration to that of its copy.
+    :param best: ``(guest, way)`` that the lower bound counts from, where it is known that it may go better than expected:
+        memory that was perhaps never touched, a link that others leave early.
     :returns: ``{ends, seconds: of the copy and set-up or None, low, high: bounds of the 90 % range (None: open),
         passes, sent_bytes, downtime, throttle, border: dirty rate over the rate at which it just converges, extrapolated:
         bool, helps: [{what, from, to, text}]}``.
     """
     expected = course(guest, way)
-    best = course(guest._replace(dirty_rate=guest.dirty_rate * DIRTY_RANGE[0]), way._replace(rate=way.rate * RATE_RANGE[1]))
+    quiet, fast = best or (guest, way)
+    best = course(quiet._replace(dirty_rate=quiet.dirty_rate * DIRTY_RANGE[0]), fast._replace(rate=fast.rate * RATE_RANGE[1]))
     worst = course(guest._replace(dirty_rate=guest.dirty_rate * DIRTY_RANGE[1]), way._replace(rate=way.rate * RATE_RANGE[0]))
     middle = sum(setup) / 2.0
     most = largest_dirty_rate(guest, way)

@@ -61,6 +61,8 @@ def plan_lines(plan):
             head = "wave %d" % wave["number"] if index == 0 else ""
             name = shortened("%s/%s" % (vm["namespace"], vm["name"]), 34)
             lines.append(("%-7s %-34s %9s  %s" % (head, name, format_bytes(vm["memory_bytes"]), _target(vm)))[:WIDTH])
+        if len(wave["vms"]) > plan["width"]:
+            lines.append("        %d at a time, in this order" % plan["width"])
     for vm in plan["left"]:
         lines.append(("stays   %s/%s: named in leave_blocked" % (vm["namespace"], vm["name"]))[:WIDTH])
     for vm in plan["blocked"]:
