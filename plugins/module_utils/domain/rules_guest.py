@@ -28,10 +28,14 @@ SETTLED = ("", "Ready")  # phases of a hot-plugged volume that is there
 def several_pods(guest, view):
     """More than one pod that has not ended: a migration would wait for it for ever (facts 2.2).
 
-    While a migration is under way there are two, and that is said elsewhere.
+    While a migration is under way there are two, and that is said elsewhere. For some seconds after its end, too: what the
+    last one left behind, the source's pod or after a failure the target's, ends by itself.
     """
-    if len(guest.pods) > 1 and not view.unfinished.get(guest.key) and "vmims" not in view.forbidden:
-        yield "SeveralPods", ", ".join(sorted(text(pod, "metadata", "name") for pod in guest.pods)[:3])
+    state = mapping(guest.vmi, "status", "migrationState")
+    left = text(state, "targetPod" if state.get("failed") else "sourcePod") if state.get("completed") or state.get("failed") else ""
+    pods = [text(pod, "metadata", "name") for pod in guest.pods]
+    if len([name for name in pods if name != left]) > 1 and not view.unfinished.get(guest.key) and "vmims" not in view.forbidden:
+        yield "SeveralPods", ", ".join(sorted(pods)[:3])
 
 
 def hotplug(guest, view):
