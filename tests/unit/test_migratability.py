@@ -287,6 +287,12 @@ TABLE = [
     ("NumaPagesShortOnSome", "live", bound(topology("w2", "60Gi", "20Gi"), topology("w3", "32Gi", "32Gi"), nodes=("w1", "w2", "w3")),
      bound(topology("w2", "64Gi", "16Gi"), topology("w3", "32Gi", "32Gi"), nodes=("w1", "w2", "w3"))),
     ("SeveralPods", "blocked", inventory(pods=[POD, BESIDE]), inventory(pods=[POD, BESIDE], vmims=[vmim("Running")])),
+    ("SeveralPods", "blocked",  # what the last migration left behind ends by itself, a failed one its target, the other its source
+     inventory(change(VMI, "status.migrationState", {"completed": True, "sourcePod": "another"}), pods=[POD, BESIDE]),
+     inventory(change(VMI, "status.migrationState", {"completed": True, "sourcePod": "virt-launcher-hana-2"}), pods=[POD, BESIDE])),
+    ("SeveralPods", "blocked",
+     inventory(change(VMI, "status.migrationState", {"failed": True, "sourcePod": "virt-launcher-hana-2"}), pods=[POD, BESIDE]),
+     inventory(change(VMI, "status.migrationState", {"failed": True, "targetPod": "virt-launcher-hana-2"}), pods=[POD, BESIDE])),
     ("HotplugUnderWay", "blocked", inventory(volume_status(name="log", phase="AttachedToNode", hotplugVolume={})),
      inventory(volume_status(name="log", phase="Ready", hotplugVolume={}))),
     ("ResizeUnderWay", "live", inventory(with_condition("HotMemoryChange", "True")), inventory(with_condition("HotMemoryChange", "False"))),
