@@ -28,7 +28,7 @@ help: ## this list
 # A scenario is the test of that letter with all that the operator sees; it ends 0 exactly when its expectations are met.
 rehearse: ## a node's maintenance on the embedded cluster [TOPOLOGY=... ARGS='-e ...'], or one of ten bad nights [SCENARIO=a]
 ifdef SCENARIO
-	@BIGVM_SHOW=1 $(TEST) sh -c 'cd $(TREE) && exec python -m pytest -q -s --no-header --tb=short \
+	@BIGVM_SHOW=1 $(BENCH) sh -c 'cd $(TREE) && exec python -m pytest -q -s --no-header --tb=short \
 		tests/playbooks/test_night.py -k "test_$(SCENARIO)_"'
 else
 	@$(REHEARSAL) $(RUN) ansible-playbook bigvm.live_migration.rehearse \

@@ -203,23 +203,30 @@ CONVERSATIONS["patches"] = [
 
 NODE = {"metadata": {"name": "lab-node", "labels": {"a": "b"}, "annotations": {"lab.bigvm.io/x": "y"}},
         "spec": {"unschedulable": True, "taints": [{"key": "k", "value": "v", "effect": "NoSchedule"}]}}
-SPEC_ONLY = lambda answer: {key: answer["spec"][key] for key in ("unschedulable", "taints") if key in answer["spec"]}  # noqa: E731
-NO_RACE = lambda answer: [taint for taint in answer["spec"].get("taints", ()) if "kubernetes.io" not in taint["key"]]  # noqa: E731
-CONDITIONS = lambda answer: [entry for entry in answer["status"]["conditions"] if entry["type"].startswith("Lab")]  # noqa: E731
+
+
+def own_taints(answer):
+    """Those that no controller may have set meanwhile."""
+    return [taint for taint in answer["spec"].get("taints", ()) if "kubernetes.io" not in taint["key"]]
+
+
+def own_conditions(answer):
+    return [entry for entry in answer["status"]["conditions"] if entry["type"].startswith("Lab")]
+
 
 CONVERSATIONS["nodes"] = [
-    step("create", "POST", NODES, NODE, pick=NO_RACE),
-    step("uncordon", "PATCH", NODES + "/lab-node", {"spec": {"unschedulable": None}}, MERGE, pick=NO_RACE),
+    step("create", "POST", NODES, NODE, pick=own_taints),
+    step("uncordon", "PATCH", NODES + "/lab-node", {"spec": {"unschedulable": None}}, MERGE, pick=own_taints),
     step("taints are a list without a merge key, by strategic merge", "PATCH", NODES + "/lab-node",
-         {"spec": {"taints": [{"key": "k2", "effect": "NoExecute"}]}}, STRATEGIC, pick=NO_RACE),
+         {"spec": {"taints": [{"key": "k2", "effect": "NoExecute"}]}}, STRATEGIC, pick=own_taints),
     step("a condition by strategic merge", "PATCH", NODES + "/lab-node/status",
-         {"status": {"conditions": [{"type": "LabA", "status": "True"}]}}, STRATEGIC, pick=CONDITIONS),
+         {"status": {"conditions": [{"type": "LabA", "status": "True"}]}}, STRATEGIC, pick=own_conditions),
     step("another", "PATCH", NODES + "/lab-node/status",
-         {"status": {"conditions": [{"type": "LabB", "status": "False"}]}}, STRATEGIC, pick=CONDITIONS),
+         {"status": {"conditions": [{"type": "LabB", "status": "False"}]}}, STRATEGIC, pick=own_conditions),
     step("the first changes", "PATCH", NODES + "/lab-node/status",
-         {"status": {"conditions": [{"type": "LabA", "status": "False", "reason": "x"}]}}, STRATEGIC, pick=CONDITIONS),
+         {"status": {"conditions": [{"type": "LabA", "status": "False", "reason": "x"}]}}, STRATEGIC, pick=own_conditions),
     step("one goes", "PATCH", NODES + "/lab-node/status",
-         {"status": {"conditions": [{"type": "LabB", "$patch": "delete"}]}}, STRATEGIC, pick=CONDITIONS),
+         {"status": {"conditions": [{"type": "LabB", "$patch": "delete"}]}}, STRATEGIC, pick=own_conditions),
     step("a label by the status", "PATCH", NODES + "/lab-node/status", {"metadata": {"labels": {"by": "status"}}}, MERGE,
          pick=lambda answer: answer["metadata"]["labels"]),
     step("provider", "PATCH", NODES + "/lab-node", {"spec": {"providerID": "x"}}, MERGE,
@@ -261,12 +268,16 @@ CONVERSATIONS["finalizers"] = [
     step("gone", "GET", CM + "/fin"),
 ]
 
-OWNED = lambda said: named("child", ownerReferences=[{  # noqa: E731
-    "apiVersion": "v1", "kind": "ConfigMap", "name": "parent", "uid": said["parent"]["metadata"]["uid"]}])
+
+def owned(said):
+    return named("child", ownerReferences=[{
+        "apiVersion": "v1", "kind": "ConfigMap", "name": "parent", "uid": said["parent"]["metadata"]["uid"]}])
+
+
 CONVERSATIONS["owners"] = [
     step("parent", "POST", CM, named("parent")),
-    step("child", "POST", CM, OWNED),
-    step("orphaning", "POST", CM, lambda said: dict(OWNED(said), metadata=dict(OWNED(said)["metadata"], name="child2"))),
+    step("child", "POST", CM, owned),
+    step("orphaning", "POST", CM, lambda said: dict(owned(said), metadata=dict(owned(said)["metadata"], name="child2"))),
     step("delete", "DELETE", CM + "/parent"),
     step("child goes", "GET", CM + "/child", until=gone),
     step("parent of orphans", "POST", CM, named("parent")),
@@ -301,27 +312,34 @@ CONVERSATIONS["namespaces"] = [
 
 POD = {"metadata": {"name": "p", "labels": {"app": "x"}}, "spec": {
     "schedulerName": "nobody", "containers": [{"name": "c", "image": "i"}]}}
-POD_PICK = lambda answer: {"phase": answer["status"]["phase"], "qos": answer["status"].get("qosClass")}  # noqa: E731
 BUDGET = {"metadata": {"name": "budget"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "x"}}}}
 EVICT = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
 RUNNING = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
-COUNTED = lambda code, answer: (answer.get("status") or {}).get("currentHealthy") == 1 and (  # noqa: E731
-    answer["status"]["observedGeneration"] == answer["metadata"]["generation"])
+
+
+def phase(answer):
+    return {"phase": answer["status"]["phase"], "qos": answer["status"].get("qosClass")}
+
+
+def counted(code, answer):
+    return (answer.get("status") or {}).get("currentHealthy") == 1 and (
+        answer["status"]["observedGeneration"] == answer["metadata"]["generation"])
+
 
 CONVERSATIONS["pods"] = [
-    step("create", "POST", PODS, POD, pick=POD_PICK),
+    step("create", "POST", PODS, POD, pick=phase),
     step("spec is immutable", "PATCH", PODS + "/p", {"spec": {"nodeSelector": {"a": "b"}}}, MERGE,
          differs="quotes the difference as Go prints it"),
-    step("runs", "PATCH", PODS + "/p/status", RUNNING, MERGE, pick=POD_PICK),
+    step("runs", "PATCH", PODS + "/p/status", RUNNING, MERGE, pick=phase),
     step("evict what is missing", "POST", PODS + "/none/eviction", dict(EVICT, metadata={"name": "none"})),
     step("budget", "POST", PDBS, BUDGET, pick=lambda answer: answer["spec"]),
-    step("counted", "GET", PDBS + "/budget", until=COUNTED, pick=lambda answer: {
+    step("counted", "GET", PDBS + "/budget", until=counted, pick=lambda answer: {
         key: answer["status"][key] for key in ("currentHealthy", "desiredHealthy", "disruptionsAllowed", "expectedPods")}),
     step("evict", "POST", PODS + "/p/eviction", EVICT),
     step("evict, dry", "POST", PODS + "/p/eviction", dict(EVICT, deleteOptions={"dryRun": ["All"]})),
     step("budget goes", "DELETE", PDBS + "/budget", pick=lambda answer: answer["status"]),
     step("evict freely, dry", "POST", PODS + "/p/eviction?dryRun=All", EVICT),
-    step("still there", "GET", PODS + "/p", pick=POD_PICK),
+    step("still there", "GET", PODS + "/p", pick=phase),
     step("evict freely", "POST", PODS + "/p/eviction", EVICT),
     step("gone", "GET", PODS + "/p", until=gone),
 ]
@@ -512,10 +530,17 @@ CONVERSATIONS["definitions"] = [
 ]
 
 WHO = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-CAN = lambda **asked: {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": asked}}  # noqa: E731
-ALLOWED = lambda answer: answer["status"]["allowed"]  # noqa: E731
 RULES_OF_OBSERVER = [{"verbs": ["get", "list"], "resources": ["configmaps", "nodes"], "namespaces": ["NS"]},
                      {"verbs": ["get"], "resources": ["nodes", "pods/log", "deployments.apps"]}]
+
+
+def can(**asked):
+    return {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {"resourceAttributes": asked}}
+
+
+def allowed(answer):
+    return answer["status"]["allowed"]
+
 
 CONVERSATIONS["rights"] = [
     step("object", "POST", CM, named("seen")),
@@ -536,13 +561,13 @@ CONVERSATIONS["rights"] = [
     step("another group", "GET", "/apis/apps/v1/namespaces/NS/deployments/none", token="observer"),
     step("another group, list", "GET", "/apis/apps/v1/daemonsets", token="observer"),
     step("unknown kind", "GET", "/api/v1/namespaces/NS/nonsense", token="observer"),
-    step("may read", "POST", SSAR, CAN(verb="get", resource="nodes"), token="observer", pick=ALLOWED),
-    step("may read here", "POST", SSAR, CAN(verb="get", resource="configmaps", namespace="NS"), token="observer", pick=ALLOWED),
-    step("may not read there", "POST", SSAR, CAN(verb="get", resource="configmaps", namespace="default"), token="observer", pick=ALLOWED),
-    step("may not delete", "POST", SSAR, CAN(verb="delete", resource="nodes"), token="observer",
+    step("may read", "POST", SSAR, can(verb="get", resource="nodes"), token="observer", pick=allowed),
+    step("may read here", "POST", SSAR, can(verb="get", resource="configmaps", namespace="NS"), token="observer", pick=allowed),
+    step("may not read there", "POST", SSAR, can(verb="get", resource="configmaps", namespace="default"), token="observer", pick=allowed),
+    step("may not delete", "POST", SSAR, can(verb="delete", resource="nodes"), token="observer",
          pick=lambda answer: {key: answer["status"].get(key) for key in ("allowed", "denied")}),
-    step("may read logs", "POST", SSAR, CAN(verb="get", resource="pods", subresource="log", namespace="NS"), token="observer", pick=ALLOWED),
-    step("the administrator may", "POST", SSAR, CAN(verb="delete", resource="nodes"), pick=ALLOWED),
+    step("may read logs", "POST", SSAR, can(verb="get", resource="pods", subresource="log", namespace="NS"), token="observer", pick=allowed),
+    step("the administrator may", "POST", SSAR, can(verb="delete", resource="nodes"), pick=allowed),
     step("a review without a question", "POST", SSAR, {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview", "spec": {}}),
     step("reviews cannot be listed", "GET", SSAR),
     step("anonymous", "GET", CM, token=""),
@@ -550,7 +575,7 @@ CONVERSATIONS["rights"] = [
     step("anonymous discovery", "GET", "/api", token=""),
     step("wrong token", "GET", CM, token="wrong"),
     step("wrong token asks the version", "GET", "/version", token="wrong"),
-    step("anonymous asks the version", "GET", "/version", token="", pick=lambda answer: sorted(answer)),
+    step("anonymous asks the version", "GET", "/version", token="", pick=sorted),
     step("anonymous asks for health", "GET", "/healthz", token=""),
     step("anonymous asks for life", "GET", "/livez", token=""),
     step("anonymous asks for readiness", "GET", "/readyz", token=""),
@@ -559,24 +584,28 @@ CONVERSATIONS["rights"] = [
     step("a path that is none, observer", "GET", "/nonsense", token="observer"),
 ]
 
-OBJ = lambda **data: {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"}, "data": data}  # noqa: E731
+
+def app(**data):
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app"}, "data": data}
+
+
 CONVERSATIONS["apply"] = [
-    step("without a manager", "PATCH", CM + "/app", OBJ(a="1"), APPLY),
-    step("create", "PATCH", CM + "/app?fieldManager=one", OBJ(a="1", b="2"), APPLY),
-    step("same again", "PATCH", CM + "/app?fieldManager=one", OBJ(a="1", b="2"), APPLY),
-    step("one field less", "PATCH", CM + "/app?fieldManager=one", OBJ(a="1"), APPLY),
-    step("another manager's own field", "PATCH", CM + "/app?fieldManager=two", OBJ(c="3"), APPLY),
-    step("conflict", "PATCH", CM + "/app?fieldManager=two", OBJ(a="9", c="3"), APPLY),
-    step("same value is shared", "PATCH", CM + "/app?fieldManager=two", OBJ(a="1", c="3"), APPLY),
-    step("forced", "PATCH", CM + "/app?fieldManager=two&force=true", OBJ(a="9", c="3"), APPLY),
-    step("given up, still the other's", "PATCH", CM + "/app?fieldManager=two", OBJ(c="3"), APPLY),
+    step("without a manager", "PATCH", CM + "/app", app(a="1"), APPLY),
+    step("create", "PATCH", CM + "/app?fieldManager=one", app(a="1", b="2"), APPLY),
+    step("same again", "PATCH", CM + "/app?fieldManager=one", app(a="1", b="2"), APPLY),
+    step("one field less", "PATCH", CM + "/app?fieldManager=one", app(a="1"), APPLY),
+    step("another manager's own field", "PATCH", CM + "/app?fieldManager=two", app(c="3"), APPLY),
+    step("conflict", "PATCH", CM + "/app?fieldManager=two", app(a="9", c="3"), APPLY),
+    step("same value is shared", "PATCH", CM + "/app?fieldManager=two", app(a="1", c="3"), APPLY),
+    step("forced", "PATCH", CM + "/app?fieldManager=two&force=true", app(a="9", c="3"), APPLY),
+    step("given up, still the other's", "PATCH", CM + "/app?fieldManager=two", app(c="3"), APPLY),
     step("as YAML", "PATCH", CM + "/app?fieldManager=two", "apiVersion: v1\nkind: ConfigMap\ndata: {c: '4'}\n", APPLY),
     step("update takes over", "PATCH", CM + "/app?fieldManager=three", {"data": {"c": "5"}}, MERGE),
-    step("conflict with an update", "PATCH", CM + "/app?fieldManager=two", OBJ(c="6"), APPLY),
+    step("conflict with an update", "PATCH", CM + "/app?fieldManager=two", app(c="6"), APPLY),
     step("without a kind", "PATCH", CM + "/app?fieldManager=one", {"data": {}}, APPLY),
     step("managed fields", "PATCH", CM + "/app?fieldManager=one", {
         "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"managedFields": [{"manager": "x"}]}}, APPLY),
-    step("dry", "PATCH", CM + "/app?fieldManager=one&dryRun=All", OBJ(dry="1"), APPLY),
+    step("dry", "PATCH", CM + "/app?fieldManager=one&dryRun=All", app(dry="1"), APPLY),
     step("in the end", "GET", CM + "/app"),
 ]
 
@@ -599,31 +628,48 @@ PARTIALS = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 COLUMNS = [{"name": "Size", "type": "integer", "jsonPath": ".spec.size"},
            {"name": "Phase", "type": "string", "jsonPath": ".status.phase", "priority": 1, "description": "where it is"}]
 SHOWN = "/apis/test.bigvm.io/v1/namespaces/NS/shown"
-CELLS = lambda answer: {"kind": answer["kind"], "columns": [  # noqa: E731
-    {key: column[key] for key in ("name", "type", "format", "priority")} for column in answer["columnDefinitions"]],
-    "cells": [row["cells"][:-1] if answer["columnDefinitions"][-1]["name"] == "Age" else row["cells"] for row in answer["rows"]],
-    "objects": [row["object"]["kind"] for row in answer["rows"]]}
+
+
+def cells(answer):
+    """A table without the ages."""
+    columns = answer["columnDefinitions"]
+    return {
+        "kind": answer["kind"],
+        "columns": [{key: column[key] for key in ("name", "type", "format", "priority")} for column in columns],
+        "cells": [row["cells"][:-1] if columns[-1]["name"] == "Age" else row["cells"] for row in answer["rows"]],
+        "objects": [row["object"]["kind"] for row in answer["rows"]],
+    }
+
 
 CONVERSATIONS["tables"] = [
     step("define", "POST", CRDS, definition("shown", "Shown", SPEC, additionalPrinterColumns=COLUMNS), pick=lambda answer: answer["spec"]["names"]),
     step("served", "GET", SHOWN, until=here),
     step("create", "POST", SHOWN, dict(gadget("s"), kind="Shown")),
-    step("list", "GET", SHOWN, pick=CELLS, Accept=TABLE),
-    step("one", "GET", SHOWN + "/s", pick=CELLS, Accept=TABLE),
+    step("list", "GET", SHOWN, pick=cells, Accept=TABLE),
+    step("one", "GET", SHOWN + "/s", pick=cells, Accept=TABLE),
     step("metadata alone", "GET", SHOWN + "/s", Accept=PARTIAL),
     step("metadata of all", "GET", SHOWN, Accept=PARTIALS),
     step("map", "POST", CM, named("a")),
-    step("maps", "GET", CM + "?fieldSelector=metadata.name%3Da", pick=CELLS, Accept=TABLE),
+    step("maps", "GET", CM + "?fieldSelector=metadata.name%3Da", pick=cells, Accept=TABLE),
     step("goes", "DELETE", CRDS + "/shown.test.bigvm.io", pick=lambda answer: answer.get("kind") in ("Status", "CustomResourceDefinition")),
     step("not served", "GET", SHOWN, until=gone),
 ]
 
-RESOURCE = lambda *names: lambda answer: sorted(  # noqa: E731
-    ({key: value for key, value in entry.items() if key != "storageVersionHash"} for entry in answer["resources"] if entry["name"] in names),
-    key=lambda entry: entry["name"])
+
+def resources(*names):
+    """A pick: the discovery entries of these names."""
+
+    def picked(answer):
+        found = [entry for entry in answer["resources"] if entry["name"] in names]
+        return sorted(({key: value for key, value in entry.items() if key != "storageVersionHash"} for entry in found),
+                      key=lambda entry: entry["name"])
+
+    return picked
+
+
 CONVERSATIONS["discovery"] = [
     step("core", "GET", "/api", pick=lambda answer: answer["versions"]),
-    step("core resources", "GET", "/api/v1", pick=RESOURCE(
+    step("core resources", "GET", "/api/v1", pick=resources(
         "pods", "pods/eviction", "pods/log", "pods/status", "nodes", "nodes/status", "configmaps", "events", "namespaces", "secrets",
         "persistentvolumeclaims", "resourcequotas", "services", "serviceaccounts")),
     step("core resources with a slash", "GET", "/api/v1/", pick=lambda answer: answer["groupVersion"]),
@@ -632,12 +678,12 @@ CONVERSATIONS["discovery"] = [
             (group["name"], group["preferredVersion"]["groupVersion"]) for group in answer["groups"] if group["name"] in (
                 "apps", "policy", "authorization.k8s.io", "authentication.k8s.io", "apiextensions.k8s.io", "batch"))),
     step("a group", "GET", "/apis/apps"),
-    step("apps", "GET", "/apis/apps/v1", pick=RESOURCE("daemonsets", "daemonsets/status", "deployments", "statefulsets")),
-    step("policy", "GET", "/apis/policy/v1", pick=RESOURCE("poddisruptionbudgets", "poddisruptionbudgets/status")),
-    step("definitions", "GET", "/apis/apiextensions.k8s.io/v1", pick=RESOURCE("customresourcedefinitions", "customresourcedefinitions/status")),
-    step("leases", "GET", "/apis/coordination.k8s.io/v1", pick=RESOURCE("leases")),
-    step("rights", "GET", "/apis/authorization.k8s.io/v1", pick=RESOURCE("selfsubjectaccessreviews")),
-    step("who", "GET", "/apis/authentication.k8s.io/v1", pick=RESOURCE("selfsubjectreviews")),
+    step("apps", "GET", "/apis/apps/v1", pick=resources("daemonsets", "daemonsets/status", "deployments", "statefulsets")),
+    step("policy", "GET", "/apis/policy/v1", pick=resources("poddisruptionbudgets", "poddisruptionbudgets/status")),
+    step("definitions", "GET", "/apis/apiextensions.k8s.io/v1", pick=resources("customresourcedefinitions", "customresourcedefinitions/status")),
+    step("leases", "GET", "/apis/coordination.k8s.io/v1", pick=resources("leases")),
+    step("rights", "GET", "/apis/authorization.k8s.io/v1", pick=resources("selfsubjectaccessreviews")),
+    step("who", "GET", "/apis/authentication.k8s.io/v1", pick=resources("selfsubjectreviews")),
     step("no such group", "GET", "/apis/none.example"),
     step("no such version", "GET", "/apis/apps/v9"),
     step("aggregated", "GET", "/apis", pick=lambda answer: answer["kind"],

@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 import rbac  # noqa: E402
 
 KUBEVIRT = "openshift-cnv"  # the namespace of KubeVirt in an embedded cluster
-GUESTS = ["default"]
+GUESTS = ("default",)
 VMS = "/apis/kubevirt.io/v1/namespaces/default/virtualmachineinstances/"
 CHECKS = (("/apis/remediation.medik8s.io/v1alpha1/nodehealthchecks", "NodeHealthCheck"),
           ("/apis/machine.openshift.io/v1beta1/namespaces/default/machinehealthchecks", "MachineHealthCheck"),
@@ -122,7 +122,7 @@ class Site:
     """The cluster, made for this, and a run on it with the rights of a token."""
 
     def __init__(self, cluster):
-        self.c, self.api, self.guests = cluster, cluster.api, GUESTS
+        self.c, self.api, self.guests = cluster, cluster.api, list(GUESTS)
         for row in MORE:
             self._serve(*row)
         for path, kind in CHECKS:
@@ -422,7 +422,7 @@ def judged(whole, site, role, right, key):
 def told_beforehand(site, key, rows, right):
     """``access_check_info`` says what is missing, how bad that is and what is lost."""
     failed, result = run(access_check_info, dict(site.c.connection, api_key=key), namespaces=site.guests,
-                            features=[row.feature for row in rows])
+                         features=[row.feature for row in rows])
     assert not failed, result["msg"]
     worst = [row for row in rows if row.required] or rows
     severity = access.BLOCKER if worst[0].required else access.WARNING

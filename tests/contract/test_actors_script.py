@@ -101,14 +101,13 @@ def test_the_object_that_matched_is_meant_without_a_name(c):
 
 
 def test_objects_of_kinds_that_nobody_served_yet(c):
-    post(c, {"name": "upgrade", "do": [{"create": {
-        "apiVersion": "config.openshift.io/v1", "kind": "ClusterVersion", "metadata": {"name": "version"}, "spec": {},
-        "status": {"desired": {"version": "4.20.1"}}}}, {"patch": {
-            "resource": "clusterversions.config.openshift.io", "name": "version",
-            "merge": {"spec": {"desiredUpdate": {"version": "4.20.2"}}}}}]},
-         {"name": "seen", "do": [patch_of("upgrading")], "when": {
-             "resource": "clusterversions.config.openshift.io", "path": "status.conditions[type=Progressing].status",
-             "equals": "True"}})
+    resource = "clusterversions.config.openshift.io"
+    made = {"apiVersion": "config.openshift.io/v1", "kind": "ClusterVersion", "metadata": {"name": "version"}, "spec": {},
+            "status": {"desired": {"version": "4.20.1"}}}
+    update = {"resource": resource, "name": "version", "merge": {"spec": {"desiredUpdate": {"version": "4.20.2"}}}}
+    begun = {"resource": resource, "path": "status.conditions[type=Progressing].status", "equals": "True"}
+    post(c, {"name": "upgrade", "do": [{"create": made}, {"patch": update}]},
+         {"name": "seen", "do": [patch_of("upgrading")], "when": begun})
     c.wait(5)
     assert label(c, "node-b", "seen") == "upgrading"
     found = c.api.get("/apis/config.openshift.io/v1/clusterversions/version")

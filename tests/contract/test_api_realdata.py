@@ -68,7 +68,7 @@ def test_every_real_object_is_taken_or_refused_for_a_known_reason(cluster, share
         seen[name] = (status, said.get("message", ""))
     words = {name: text for name, (text, generations) in REFUSED.items() if generation in generations}
     assert {name for name, (status, text) in seen.items() if status != 201} == set(words), {
-        name: seen[name] for name, (status, text) in seen.items() if status != 201 and name not in words}
+        name: answer for name, answer in seen.items() if answer[0] != 201 and name not in words}
     assert all(words[name] in seen[name][1] for name in words), {name: seen[name] for name in words}
 
 

@@ -41,8 +41,8 @@ class Policies:
         finally:
             self.api.dry_run = False
 
-    def hold(self, vms=ONE, run="r1", **settings):
-        return self.run(state="held", run=run, owner="basis@bastion", vms=vms, settings=settings)
+    def hold(self, vms=None, run="r1", **settings):
+        return self.run(state="held", run=run, owner="basis@bastion", vms=ONE if vms is None else vms, settings=settings)
 
     def restore(self, run="r1"):
         return self.run(state="restored", run=run)

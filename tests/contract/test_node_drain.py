@@ -58,9 +58,9 @@ def drained(c, node="node-a", api=None, check_mode=False, say=None, **options):
 
 @pytest.fixture
 def yard(cluster, tmp_path):
-    def made(pods=PODS):
+    def made(pods=None):
         path = tmp_path / "yard.yml"
-        path.write_text(json.dumps({"extends": "tiny", "pods": pods}))
+        path.write_text(json.dumps({"extends": "tiny", "pods": PODS if pods is None else pods}))
         c = cluster(topology=str(path))
         c.api.patch("/api/v1/nodes/node-a", {"spec": {"unschedulable": True}})
         return c

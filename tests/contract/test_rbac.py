@@ -23,7 +23,6 @@ SELDOM = {"list persistentvolumeclaims", "get virtualmachineinstances.kubevirt.i
           "update virtualmachineinstances.subresources.kubevirt.io/evacuate"}
 
 
-
 @pytest.fixture(scope="module")
 def site(shared, tmp_path_factory):
     path = tmp_path_factory.mktemp("rbac") / "rbac.yml"

@@ -146,8 +146,8 @@ def test_lines_fit_whatever_the_names():
 # -- what was given ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("given, rate, line", [("12.5G", 12.5e9, False), (1000, 1000, False), ("1Gi", GI, False),
-                                              ("100Gbit", 11.25e9, True), ("25 Gbit/s", 2.8125e9, True)])
+@pytest.mark.parametrize("given, rate, line", [
+    ("12.5G", 12.5e9, False), (1000, 1000, False), ("1Gi", GI, False), ("100Gbit", 11.25e9, True), ("25 Gbit/s", 2.8125e9, True)])
 def test_a_bandwidth_is_bytes_or_a_line_rate(given, rate, line):
     assert foresight.rate_of(given) == (rate, line)
 

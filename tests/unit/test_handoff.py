@@ -79,22 +79,22 @@ def state(policy=None, **configuration):
     return dict(found, migrationPolicyName=policy) if policy else found
 
 
-@pytest.mark.parametrize(("key", "one", "other"), [
+@pytest.mark.parametrize(("key", "given", "found"), [
     ("bandwidthPerMigration", "1Gi", "1024Mi"), ("bandwidthPerMigration", "0", None), ("bandwidthPerMigration", "0", ""),
     ("bandwidthPerMigration", "1073741824", "1Gi"), ("completionTimeoutPerGiB", 800, "800"), ("allowPostCopy", False, None),
     ("network", "", None), ("unsafeMigrationOverride", None, False), ("utilityVolumesTimeout", 150, "150"), ("x", "a", "a"),
 ])
-def test_values_that_do_the_same(key, one, other):
-    assert handoff.same(key, one, other) and handoff.same(key, other, one)
+def test_values_that_do_the_same(key, given, found):
+    assert handoff.same(key, given, found) and handoff.same(key, found, given)
 
 
-@pytest.mark.parametrize(("key", "one", "other"), [
+@pytest.mark.parametrize(("key", "given", "found"), [
     ("bandwidthPerMigration", "64Mi", "64M"), ("bandwidthPerMigration", "64Mi", None), ("completionTimeoutPerGiB", 800, 150),
     ("completionTimeoutPerGiB", 800, None), ("allowPostCopy", True, None), ("allowPostCopy", True, "true"), ("allowPostCopy", "", True),
     ("network", "a", ""), ("x", "a", "b"), ("x", {"a": 1}, {}),
 ])
-def test_values_that_do_not(key, one, other):
-    assert not handoff.same(key, one, other) and not handoff.same(key, other, one)
+def test_values_that_do_not(key, given, found):
+    assert not handoff.same(key, given, found) and not handoff.same(key, found, given)
 
 
 def test_differences_name_what_is_and_what_was_expected():

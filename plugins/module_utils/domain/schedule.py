@@ -77,7 +77,7 @@ def lower_bound(alone, rest, width, source, fastest):
     if not beside:
         return before
     wire = min(job.setup for job in rest) + sum(job.volume for job in rest) / source
-    return before + max(max(beside), sum(beside) / max(1, width), wire)
+    return before + max(beside + [sum(beside) / max(1, width), wire])
 
 
 def quickest(jobs, width, source, targets, choices, fits, also=(), tries=200):

@@ -121,7 +121,7 @@ def spare_lines(found):
         for row in node["stuck"][:3]:
             short = ", ".join("%s %s" % (kind, _amount(kind, value)) for kind, value in sorted(row["missing"].items()))
             lines.append(("  %s/%s: %s%s" % (row["namespace"], row["name"], ", ".join(row["codes"][:2]),
-                                            "; missing " + short if short else ""))[:78])
+                                             "; missing " + short if short else ""))[:78])
         if len(node["stuck"]) > 3:
             lines.append("  and %d more" % (len(node["stuck"]) - 3))
     return lines

@@ -39,8 +39,8 @@ class Faults:
 
         :raises ApiStatus: 400 for one that is not known.
         """
-        known = {key: getattr(self, "_" + key) for key in ("drop_watches", "compact", "half_open", "token", "token_expires",
-                                                              "token_renew")}
+        known = {key: getattr(self, "_" + key) for key in (
+            "drop_watches", "compact", "half_open", "token", "token_expires", "token_renew")}
         if "status" in fault or fault.get("lost"):
             self._refuse(fault)
             return {}

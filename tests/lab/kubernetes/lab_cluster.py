@@ -190,5 +190,3 @@ def _split(resource):
     plural, slash, subresource = resource.partition("/")
     name, _dot, group = plural.partition(".")
     return group if plural != "*" else "*", name + slash + subresource
-
-
