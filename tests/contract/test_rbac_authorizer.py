@@ -47,17 +47,17 @@ class Bound:
         self.c, self.name = c, "rbac-%s" % uuid.uuid4().hex[:6]
         self.objects, self.less = {}, {}
         self.make("/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": self.name}})
-        for document in filter(None, yaml.safe_load_all(on.rbac.manifest(role))):
-            place = access.OPERATOR if document["kind"] == "Role" else (
-                access.GUESTS if document["metadata"]["name"].endswith("-guests") else access.CLUSTER)
+        for item in yaml.safe_load(on.rbac.manifest(role))["items"]:
+            place = access.OPERATOR if item["kind"] == "Role" else (
+                access.GUESTS if item["metadata"]["name"].endswith("-guests") else access.CLUSTER)
             namespace = {access.OPERATOR: operator, access.GUESTS: guests, access.CLUSTER: None}[place]
             name = "%s-%s" % (self.name, place)
             where = "%s/namespaces/%s/roles" % (RBAC, operator) if place == access.OPERATOR else RBAC + "/clusterroles"
-            self.make(where, {"metadata": {"name": name}, "rules": document["rules"]})
-            self.objects[place] = ("%s/%s" % (where, name), document["rules"])
+            self.make(where, {"metadata": {"name": name}, "rules": item["rules"]})
+            self.objects[place] = ("%s/%s" % (where, name), item["rules"])
             self.make("%s/namespaces/%s/rolebindings" % (RBAC, namespace) if namespace else RBAC + "/clusterrolebindings", {
                 "metadata": {"name": name}, "subjects": [{"kind": "ServiceAccount", "name": self.name, "namespace": "default"}],
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": document["kind"], "name": name}})
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": item["kind"], "name": name}})
         self.token = self.make("/api/v1/namespaces/default/serviceaccounts/%s/token" % self.name, {"spec": {}})["status"]["token"]
 
     def make(self, path, body):
@@ -185,7 +185,7 @@ class Transplanted(on.Site):
 
     def __init__(self, c, near):
         self.c, self.api = c, c.api
-        self.guests, self.groups = on.GUESTS, {}
+        self.guests, self.groups = list(on.GUESTS), {}
         for group, plural in sorted({(right.group, right.resource) for right in on.rights("administrator") if "/" not in right.resource}):
             self.take(near, group, plural)
 

@@ -94,11 +94,8 @@ def manifest(role):
     head = ["Role %s%s: %s." % (PREFIX, role, short), purpose,
             "Written by 'make rbac' from plugins/module_utils/domain/access.py; see README.md how to bind it.",
             "required: without it what is named fails. optional: without it a run ends well and says what it did not know or do."]
-    documents = [_comment("\n".join(head), "")]
-    for one, rules in parts(role).items():
-        if rules:
-            documents.append(_document(role, one, rules))
-    return "---\n".join(documents)
+    items = [_item(role, one, rules) for one, rules in parts(role).items() if rules]
+    return "%s---\napiVersion: v1\nkind: List\nitems:\n%s" % (_comment("\n".join(head), ""), "".join(items))
 
 
 def name(role, where):
@@ -106,17 +103,19 @@ def name(role, where):
     return PREFIX + role + ("-guests" if where == access.GUESTS else "")
 
 
-def _document(role, where, rules):
-    lines = ["apiVersion: rbac.authorization.k8s.io/v1", "kind: %s" % ("Role" if where == access.OPERATOR else "ClusterRole"),
-             "metadata:", "  name: %s" % name(role, where)]
+def _item(role, where, rules):
+    """One object of the list, as YAML."""
+    lines = ["  - apiVersion: rbac.authorization.k8s.io/v1", "    kind: %s" % ("Role" if where == access.OPERATOR else "ClusterRole"),
+             "    metadata:", "      name: %s" % name(role, where)]
     if where == access.OPERATOR:
-        lines.append("  namespace: %s  # that of the KubeVirt object" % NAMESPACE)
-    lines.append("rules:")
+        lines.append("      namespace: %s  # that of the KubeVirt object" % NAMESPACE)
+    lines.append("    rules:")
     for rule in rules:
         lines += [_comment("%s for %s: %s" % ("required" if rule["required"] else "optional", _listed(rule["features"]),
-                                              "; ".join(rule["lost"])), "  ").rstrip("\n"),
-                  '  - apiGroups: ["%s"]' % rule["group"], '    resources: [%s]' % ", ".join('"%s"' % one for one in rule["resources"]),
-                  "    verbs: [%s]" % ", ".join(rule["verbs"])]
+                                              "; ".join(rule["lost"])), "      ").rstrip("\n"),
+                  '      - apiGroups: ["%s"]' % rule["group"],
+                  "        resources: [%s]" % ", ".join('"%s"' % one for one in rule["resources"]),
+                  "        verbs: [%s]" % ", ".join(rule["verbs"])]
     return "\n".join(lines) + "\n"
 
 

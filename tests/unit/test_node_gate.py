@@ -60,8 +60,9 @@ def scene(this=None, handlers=(), network="mig", version="v1.9.0", now=NOW):
 BEFORE = node_gate.snapshot(scene())
 
 
-def codes(*arguments, before=None, **options):
-    return [row["code"] for row in node_gate.judge(scene(*arguments, **options), BEFORE if before is None else before)]
+def codes(*arguments, **options):
+    before = options.pop("before", BEFORE)
+    return [row["code"] for row in node_gate.judge(scene(*arguments, **options), before)]
 
 
 def test_a_node_that_is_as_it_was_is_good():

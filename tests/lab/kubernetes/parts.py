@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import secrets
@@ -104,8 +105,8 @@ def commands(said, programs):
         "kwok": [
             "--kubeconfig=" + at("kwok.kubeconfig"), "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
             "--node-ip=127.0.0.1", "--cidr=10.128.0.0/9",
-            "--server-address=127.0.0.1:%d" % ports["kwok"], "--config=" + os.path.join(HERE, "stages.yaml"),
-        ],
+            "--server-address=127.0.0.1:%d" % ports["kwok"],
+        ] + ["--config=" + path for path in sorted(glob.glob(os.path.join(HERE, "stages", "*.yaml")))],
     }
     return {name: [programs[name]] + arguments for name, arguments in wanted.items()}
 
