@@ -82,32 +82,9 @@ options:
     description:
       - Bytes per second that guests write to their memory while they are not migrated, as quantities, by
         C(namespace/name) or C(name). Take a high percentile of the hour in question.
-      - For a VM without one, only the least time is told.
+      - They go before what O(prometheus) says. For a VM without either, only the least time is told.
     type: dict
     default: {}
-  prometheus:
-    description:
-      - Ask a Prometheus for the dirty rates, as in M(bigvm.live_migration.vm_migratable_facts). The 99th percentile counts;
-        O(dirty_rates) go before it.
-    type: dict
-    suboptions:
-      url:
-        description: Of the Prometheus API, without C(/api/v1). Without it the route of OpenShift's own is looked for.
-        type: str
-      token:
-        description: Bearer token for it. The one for the API server is only sent to OpenShift's own, found without O(prometheus.url).
-        type: str
-      ca_cert:
-        description: File with the CA certificates to verify it by.
-        type: path
-      validate_certs:
-        description: Whether to verify its certificate.
-        type: bool
-        default: true
-      window:
-        description: How far to look back. A day holds the savepoints and delta merges of a database.
-        type: str
-        default: 24h
   per_stream:
     description:
       - What one migration stream carries here, as a quantity in bytes per second; M(bigvm.live_migration.forecast_check_info)
@@ -119,6 +96,7 @@ options:
     type: list
     elements: float
 extends_documentation_fragment:
+  - bigvm.live_migration.dirty_rates
   - bigvm.live_migration.assumed_settings
   - kubernetes.core.k8s_auth_options
 attributes:

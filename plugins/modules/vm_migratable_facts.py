@@ -80,31 +80,8 @@ options:
         Nothing is applied.
     type: bool
     default: false
-  prometheus:
-    description:
-      - Ask a Prometheus how fast the guests change their memory, and for the network cards of the nodes. Found figures
-        are in C(rates); the verdict warns where a guest outruns the bandwidth cap.
-      - What is not measured is said, never guessed. A Prometheus that cannot be asked is a warning.
-    type: dict
-    suboptions:
-      url:
-        description: Of the Prometheus API, without C(/api/v1). Without it the route of OpenShift's own is looked for.
-        type: str
-      token:
-        description: Bearer token for it. The one for the API server is only sent to OpenShift's own, found without O(prometheus.url).
-        type: str
-      ca_cert:
-        description: File with the CA certificates to verify it by.
-        type: path
-      validate_certs:
-        description: Whether to verify its certificate.
-        type: bool
-        default: true
-      window:
-        description: How far to look back. A day holds the savepoints and delta merges of a database.
-        type: str
-        default: 24h
 extends_documentation_fragment:
+  - bigvm.live_migration.dirty_rates
   - bigvm.live_migration.assumed_settings
   - kubernetes.core.k8s_auth_options
 attributes:

@@ -344,6 +344,15 @@ def test_a_run_that_is_alive_is_not_disturbed(operator, cluster):
     nothing_left(c, "hana-a")
 
 
+def test_restore_is_no_success_while_a_journal_cannot_be_read(operator, cluster):
+    c = cluster(topology="tiny")
+    c.api.patch(path_of("v1", "nodes", name="node-a"), {"metadata": {"annotations": {"live-migration.bigvm.io/maintenance": "{"}}})
+    run = operator.run("restore", live_migration_connection=c.connection)
+    assert run.rc == 2, run.output
+    assert "The journal of node-a cannot be read" in run.said and run.records[-1]["result"] == "failed"
+    assert "Traceback" not in run.output
+
+
 def test_restore_with_nothing_left_behind_writes_nothing(operator, cluster):
     c = cluster(topology="tiny")
     run = operator.run("restore", live_migration_connection=c.connection)
