@@ -77,9 +77,10 @@ def test_dependency_lists_agree():
     promised = load("galaxy.yml")["dependencies"]
     assert {row["name"]: row["version"] for row in load("requirements.yml")["collections"]} == promised
     pinned = json.loads((ROOT / "tests" / "dependencies.json").read_text(encoding="utf-8"))["collections"]
-    assert set(pinned) == set(promised) == {"kubernetes.core", "ansible.posix"}
-    for name, version in pinned.items():
-        assert version in SpecifierSet(promised[name]), name
+    beside = {"kubevirt.core"}  # not needed: its inventory plugin is documented, so tests run it
+    assert set(pinned) - beside == set(promised) == {"kubernetes.core", "ansible.posix"}
+    for name, wanted in promised.items():
+        assert pinned[name] in SpecifierSet(wanted), name
 
 
 def test_locked_packages_satisfy_what_is_promised():
