@@ -38,7 +38,7 @@ options:
   kind:
     description: Which playbook runs. Needed with O(state=opened).
     type: str
-    choices: [node_maintenance, preflight, migrate, restore]
+    choices: [node_maintenance, preflight, migrate, restore, kvm_host_maintenance, kvm_restore]
   subject:
     description: What it is about, usually the node's name. Needed with O(state=opened).
     type: str
@@ -71,6 +71,11 @@ options:
       - In a rehearsal, lets so much simulated time pass for work that a rehearsal does not do, e.g. V(40min) or V(2h).
       - Refused on a real cluster.
     type: str
+  clock:
+    description: Whose time it is, that of the cluster or this machine's. With V(system) no API server is asked for anything.
+    type: str
+    choices: [cluster, system]
+    default: cluster
 extends_documentation_fragment:
   - kubernetes.core.k8s_auth_options
 attributes:
@@ -84,7 +89,8 @@ requirements:
   - python >= 3.9
   - kubernetes >= 24.2.0
 notes:
-  - The API server is asked for nothing but its version, and in a rehearsal for the simulated time.
+  - The API server is asked for nothing but its version, and in a rehearsal for the simulated time. Of KVM hosts, records
+    are kept with O(clock=system).
 """
 
 EXAMPLES = r"""
@@ -150,7 +156,7 @@ SPEC = dict(
     state=dict(type="str", choices=["opened", "noted", "closed"], default="noted"),
     directory=dict(type="path", default="./records"),
     run=dict(type="str"),
-    kind=dict(type="str", choices=["node_maintenance", "preflight", "migrate", "restore"]),
+    kind=dict(type="str", choices=["node_maintenance", "preflight", "migrate", "restore", "kvm_host_maintenance", "kvm_restore"]),
     subject=dict(type="str"),
     phase=dict(type="str"),
     lines=dict(type="list", elements="str", default=[]),
@@ -159,6 +165,7 @@ SPEC = dict(
     result=dict(type="str", choices=["ok", "failed"]),
     failure=dict(type="str"),
     assumed_duration=dict(type="str"),
+    clock=dict(type="str", choices=["cluster", "system"], default="cluster"),
 )
 CONSTRAINTS = dict(
     required_if=[("state", "opened", ("kind", "subject")), ("state", "noted", ("run",)), ("state", "closed", ("run", "result"))]

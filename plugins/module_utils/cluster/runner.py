@@ -19,6 +19,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.parameters import remove_values
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import connect
+from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock import SystemClock
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import LiveMigrationError
 from ansible_collections.kubernetes.core.plugins.module_utils.args_common import AUTH_ARG_SPEC
 from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import AnsibleK8SModule
@@ -27,6 +28,7 @@ from ansible_collections.kubernetes.core.plugins.module_utils.k8s.core import An
 class Task:
     """What ``execute`` gets: validated ``params``, the connected ``api``, how to speak and what mode this is.
 
+    :param api: None for the one module that can do without a cluster (``clock: system``).
     :param say: called with one line of text that a person should see now.
     :param warn: called with one sentence; collected into the result's warnings.
     """
@@ -40,8 +42,8 @@ class Task:
 
     @property
     def clock(self):
-        """The clock of the cluster talked to (simulated in a rehearsal)."""
-        return self.api.clock
+        """The clock of the cluster talked to (simulated in a rehearsal); this machine's where no cluster is."""
+        return self.api.clock if self.api else SystemClock()
 
 
 def argument_spec(**own):
@@ -57,7 +59,7 @@ def outcome(execute, module, say=None, warn=None):
     :param module: an ``AnsibleK8SModule`` or the action plugin's stand-in.
     """
     try:
-        api = connect(module, say or warn or module.warn)
+        api = None if module.params.get("clock") == "system" else connect(module, say or warn or module.warn)
         task = Task(module.params, api, module.check_mode, say, warn or module.warn)
         return False, execute(task)
     except LiveMigrationError as exc:

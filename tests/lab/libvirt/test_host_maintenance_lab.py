@@ -1,0 +1,168 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The playbooks kvm_host_maintenance and kvm_restore on real hosts: after each the beat of each guest goes on, on exactly one."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import kvm_install as install
+import kvm_lab as machinery
+import pytest
+
+HERE = Path(__file__).resolve().parent
+JOURNAL = "/var/lib/libvirt/maintenance.json"  # below what each host of the lab has of its own
+REBOOT = """---
+- name: Reboot the host
+  ansible.builtin.command:
+    argv: [%s, %s, reboot, "{{ inventory_hostname[-1] }}"]
+  delegate_to: localhost
+  changed_when: true
+"""
+
+
+class Operator:
+    """Somebody at a control node with the lab's hosts as inventory."""
+
+    def __init__(self, lab, folder):
+        self.lab, self.folder = lab, folder
+        hosts = {"kvm-" + name: {"kvm_evacuation_uri": lab.uri(name), "kvm_evacuation_migrate_uri": "tcp://kvm-%s-mig" % name}
+                 for name in lab.status["hosts"]}
+        common = {"ansible_connection": "kvm_lab", "ansible_python_interpreter": install.SYSTEM_PYTHON, "kvm_evacuation_journal": JOURNAL,
+                  "ansible_remote_tmp": str(folder / "tmp"), "kvm_evacuation_gate_delay": 1, "kvm_evacuation_gate_tries": 30,
+                  "kvm_evacuation_cpu_ratio": 8}
+        inventory = {"all": {"children": {"kvm_hosts": {"hosts": hosts, "vars": common}}}}
+        (folder / "hosts.json").write_text(json.dumps(inventory))
+        (folder / "reboot.yml").write_text(REBOOT % (sys.executable, HERE / "kvm_lab.py"))
+
+    def start(self, playbook, **variables):
+        """A run that has begun; in a process group of its own."""
+        environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=self.lab.collections, LC_ALL="C.UTF-8", ANSIBLE_NOCOLOR="1",
+                           ANSIBLE_CONNECTION_PLUGINS=str(HERE / "connection_plugins"), ANSIBLE_LOCAL_TEMP=str(self.folder / "local"),
+                           ANSIBLE_DISPLAY_OK_HOSTS="false", ANSIBLE_DISPLAY_SKIPPED_HOSTS="false", ANSIBLE_LOCALHOST_WARNING="false")
+        given = {"maintenance_host": "kvm-a", "maintenance_become": False, "maintenance_progress_interval": 2, **variables}
+        command = [Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", "bigvm.live_migration." + playbook, "-e",
+                   json.dumps(given)]
+        return subprocess.Popen(command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.STDOUT, text=True, start_new_session=True)
+
+    def run(self, playbook="kvm_host_maintenance", **variables):
+        """``(rc, what was said with white space as one blank)``."""
+        process = self.start(playbook, **variables)
+        said = process.communicate(timeout=400)[0]
+        print(said)
+        self.lab.status = machinery.ask("status")  # a host that was rebooted is another process
+        return process.returncode, " ".join(said.split())
+
+    def approved(self, **variables):
+        """The same with the id of the plan that was shown and refused first."""
+        rc, said = self.run(**variables)
+        assert rc == 2 and "is not approved (no answer)" in said and "Nothing was changed" in said, said
+        plan = said.partition("maintenance_approve=")[2][:8]
+        return self.run(maintenance_approve=plan, **variables)
+
+    @property
+    def record(self):
+        """The newest record."""
+        return json.loads(max(self.folder.glob("records/*.json"), key=os.path.getmtime).read_text())
+
+
+@pytest.fixture
+def operator(lab, tmp_path):
+    """Somebody, and no journal left behind on any host."""
+    yield Operator(lab, tmp_path)
+    for host in lab.status["hosts"]:
+        lab.run(host, "rm", "-f", JOURNAL)
+
+
+def starts_itself(lab, host, name):
+    """Whether a guest has autostart on a host."""
+    return name in lab.virsh(host, "list", "--all", "--autostart", "--name").split()
+
+
+def test_a_maintenance_killed_in_the_middle_is_ended_by_the_next_run(lab, guest, operator):
+    first, second = guest("n-big", memory=320, dirty_mb=64), guest("n-small", dirty_mb=64, dirty_rate=20)
+    stays = guest("n-off", start=False)
+    for name in (first, stays):
+        lab.virsh("a", "autostart", name)
+    # no terminal, no approval: nothing happens
+    rc, said = operator.run()
+    assert rc == 2 and "is not approved (no answer)" in said, said
+    assert "n-off: shut off, autostart off for the while" in said and not lab.run("a", "test", "-e", JOURNAL, check=False).returncode == 0
+    plan = said.partition("maintenance_approve=")[2][:8]
+
+    process = operator.start("kvm_host_maintenance", maintenance_approve=plan, kvm_evacuation_bandwidth="8Mi")
+    end = time.monotonic() + 120
+    while lab.active(first) != ["b"] or "Unbounded" not in lab.virsh("a", "domjobinfo", second, check=False):
+        assert time.monotonic() < end and process.poll() is None, process.communicate()[0]
+        time.sleep(0.2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    journal = json.loads(lab.run("a", "cat", JOURNAL).stdout)
+    assert journal["phase"] == "moving" and not journal["ended"] and [move["name"] for move in journal["moves"]] == [first, second]
+    assert not starts_itself(lab, "a", stays)
+
+    # the next run goes on: follows what is under way, reboots, proves, brings back
+    while lab.virsh("a", "migrate-getspeed", second) != "512":
+        lab.virsh("a", "migrate-setspeed", second, "512")
+        time.sleep(1)  # a job that is just beginning still sets its own
+    rc, said = operator.approved(maintenance_tasks="reboot.yml", maintenance_return=True)
+    assert rc == 0, said
+    assert "going on with it" in said and "PASS: kvm-a has what it had, and 2 moved guests run exactly once" in said
+    for name in (first, second):
+        assert lab.active(name) == ["a"] and lab.beats(name) == ["a"] and lab.defined(name) == ["a"]
+    assert starts_itself(lab, "a", first) and starts_itself(lab, "a", stays) and not starts_itself(lab, "a", second)
+    assert lab.run("a", "test", "-e", JOURNAL, check=False).returncode == 1
+    record = operator.record
+    assert record["kind"] == "kvm_host_maintenance" and record["result"] == "ok" and record["run"] == journal["run"]
+    assert [row["outcome"] for row in record["migrations"]].count("moved") >= 3
+    assert list(operator.folder.glob("records/*.md"))
+
+
+def test_what_cannot_leave_stops_it_before_anything_is_written(lab, guest, operator):
+    lab.run("a", "truncate", "-s", "1M", "/var/lib/libvirt/images/n-disk.img")
+    guest("n-local", devices="<disk type='file' device='disk'><driver name='qemu' type='raw' cache='none'/>"
+          "<source file='/var/lib/libvirt/images/n-disk.img'/><target dev='vda' bus='virtio'/></disk>")
+    rc, said = operator.run(maintenance_approve="x")
+    assert rc == 2 and "n-local cannot leave kvm-a now" in said and "LocalDisk" in said and "Nothing was changed" in said, said
+    assert lab.active("n-local") == ["a"] and lab.run("a", "test", "-e", JOURNAL, check=False).returncode == 1
+    rc, said = operator.run(maintenance_host="kvm-z")
+    assert rc == 2 and "The inventory has no host kvm-z. Nothing was changed." in said
+
+
+def test_a_move_that_fails_keeps_its_journal_and_restore_ends_it(lab, guest, operator):
+    first, second = guest("n-one", memory=320), guest("n-two", dirty_mb=64, dirty_rate=20)
+    rc, said = operator.approved(kvm_evacuation_bandwidth="8Mi", maintenance_timeout="8s", kvm_evacuation_links="")
+    assert rc == 2 and "its time of 8 s was over" in said and "n-two" in said, said
+    assert lab.active(first) == ["b"] and lab.active(second) == ["a"]
+    assert json.loads(lab.run("a", "cat", JOURNAL).stdout)["ended"] is True
+    rc, said = operator.run("kvm_restore", maintenance_return=True)
+    assert rc == 0, said
+    for name in (first, second):
+        assert lab.active(name) == ["a"] and lab.beats(name) == ["a"]
+    assert lab.run("a", "test", "-e", JOURNAL, check=False).returncode == 1 and operator.record["kind"] == "kvm_restore"
+
+
+def test_a_host_that_lost_something_keeps_its_guests_away(lab, guest, operator):
+    name = guest("n-gate")
+    lab.virsh("a", "pool-define-as", "n-pool", "dir", "--target", "/var/lib/libvirt/images")
+    lab.virsh("a", "pool-start", "n-pool")
+    try:
+        rc, said = operator.approved(maintenance_tasks="reboot.yml", maintenance_return=True, kvm_evacuation_gate_tries=2)
+        assert rc == 2 and "its storage pool n-pool is not active" in said, said
+        assert lab.active(name) == ["b"] and lab.beats(name) == ["b"]
+        lab.virsh("a", "pool-start", "n-pool")
+        rc, said = operator.run("kvm_restore", maintenance_return=True)
+        assert rc == 0 and lab.active(name) == ["a"] and lab.beats(name) == ["a"], said
+    finally:
+        lab.virsh("a", "pool-destroy", "n-pool", check=False)
+        lab.virsh("a", "pool-undefine", "n-pool", check=False)
