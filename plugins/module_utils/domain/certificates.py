@@ -31,7 +31,7 @@ def judge(kind, texts, names, now, days=30):
         return [_row(what, False, "there", "not there, or unreadable", "Put the certificate where libvirt looks for it.")]
     rows = [_row(what, True, "there", "there", "")]
     key = public_key(texts["key"])
-    same = public_key(texts["x509"]) == key is not None
+    same = key is not None and public_key(texts["x509"]) == key
     rows.append(_row(what + ": key", same, "its own", "its own" if same else "another one" if key else "not there, or unreadable",
                      "Certificate and key belong together; put both there."))
     if texts["mode"]:
