@@ -5,7 +5,7 @@
 
 """Emptying a KVM host: the plan (by evacuation.py, as for a node), and whether all is well after the maintenance.
 
-A host is a dict as the module kvm_host_info returns it. Guests are called ``host/name`` where people read of them.
+A host is a dict as the module libvirt_host_info returns it. Guests are called ``host/name`` where people read of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SOMEBODY = "MovedBySomebodyElse"  # a migration is under way that no journal tel
 def plan(host, hosts, judged, options=None, journal=None):
     """The plan that empties a host.
 
-    :param hosts: ``{name: kvm_host_info's host}`` of the host and of all that guests may go to.
+    :param hosts: ``{name: libvirt_host_info's host}`` of the host and of all that guests may go to.
     :param judged: ``{target: libvirt_migratable_info's guests}`` of the same targets.
     :param options: ``{apart: [[name]], leave: [name], critical: pattern, cpu_ratio: vCPUs per CPU (0: not looked at), links,
         dirty_rates, bandwidth: bytes/s, connections, auto_converge, timeout: s}``, each may be missing.

@@ -18,7 +18,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.co
 
 
 def read(host):
-    """What a host tells of itself, as plain data; see the module kvm_host_info for its form.
+    """What a host tells of itself, as plain data; see the module libvirt_host_info for its form.
 
     :raises HypervisorError: without the binding, or when libvirt does not answer.
     """

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""kvm_host_info without libvirt: how its XML is read, and what it says where nobody answers. Real hosts: tests/lab/libvirt."""
+"""libvirt_host_info without libvirt: how its XML is read, and what it says where nobody answers. Real hosts: tests/lab/libvirt."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor import host
 from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.connection import Hosts
 from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.runner import Task, outcome
-from ansible_collections.bigvm.live_migration.plugins.modules import kvm_host_info
+from ansible_collections.bigvm.live_migration.plugins.modules import libvirt_host_info
 
 CELL = """<cell id='1'><memory unit='KiB'>536870912</memory><pages unit='KiB' size='4'>1000</pages>
 <pages unit='KiB' size='1048576'>400</pages><cpus num='2'><cpu id='0'/><cpu id='1'/></cpus></cell>"""
@@ -29,7 +29,7 @@ def test_a_numa_node_is_read():
     ("qemu:///session", "session connection"), ("qemu+tcp://127.0.0.1:1/system", "does not answer on port 1"),
     ("xen:///system", "is no URI of a QEMU host")])
 def test_a_host_that_cannot_be_read_is_said_in_a_sentence(uri, says):
-    failed, result = outcome(kvm_host_info.execute, Task({"uri": uri}, Hosts()))
+    failed, result = outcome(libvirt_host_info.execute, Task({"uri": uri}, Hosts()))
     assert failed and says in result["msg"] and "exception" not in result
 
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-module: kvm_host_info
+module: libvirt_host_info
 short_description: A KVM host as a maintenance needs to know it, with all its guests
 version_added: "0.1.0"
 author:
@@ -35,7 +35,7 @@ seealso:
 
 EXAMPLES = r"""
 - name: What is on this host?
-  bigvm.live_migration.kvm_host_info:
+  bigvm.live_migration.libvirt_host_info:
   register: found
 
 - name: Stop when it is not empty
