@@ -65,7 +65,8 @@ def test_a_host_is_read_and_judged(lab, operator):
     assert rc == 2 and "are not as they should be" in said and "Traceback" not in said, said
     for line in ("PASS: migration address is 10.98.0.1", "PASS: migration network is there", "PASS: migration ports is 49152-49215",
                  "PASS: server certificate: key is its own", "PASS: server certificate: names is all there",
-                 "PASS: client certificate: CA is signed by it", "FAIL: virtqemud.socket is not there", "FAIL: firewall 16514/tcp is not read"):
+                 "PASS: client certificate: CA is signed by it", "FAIL: virtqemud.socket is not there",
+                 "FAIL: firewall 16514/tcp is not read"):
         assert line in said, line
     assert "changed=0" in said
     # reached by another name, with another host's key
