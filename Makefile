@@ -19,7 +19,7 @@ REHEARSAL := ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false 
 	ANSIBLE_CALLBACK_RESULT_FORMAT=yaml COLUMNS=80
 
 .DEFAULT_GOAL := help
-.PHONY: help rehearse test test-lab lab-libvirt lab-build lab-kubernetes lab-test rbac verdict roles venv deps tree unit contract playbooks integration sanity lint docs build \
+.PHONY: help rehearse test test-lab lab-libvirt lab-build lab-kubernetes lab-test rbac verdict roles venv deps tree unit contract playbooks integration sanity lint docs build molecule \
 	bench-wait bench-start bench-plan bench-overhead fix changelog lock clean
 
 help: ## this list
@@ -61,12 +61,12 @@ verdict: ## write docs/verdict.md anew from the table of reasons
 	@$(BENCH) python $(TOOLS)/verdict_page.py
 
 roles: ## write the tables of variables in the roles' READMEs anew from their specifications
-	@$(TEST) python $(TOOLS)/role_readme.py
+	@$(BENCH) python $(TOOLS)/role_readme.py
 
 venv deps tree: ## set up: Python packages, collections, build tree
 	@$(TEST)
 
-unit contract playbooks integration sanity lint docs build: ## one part of the tests [PYTEST_ADDOPTS='-k ...']
+unit contract playbooks integration sanity lint docs build molecule: ## one part of the tests [PYTEST_ADDOPTS='-k ...']
 	@$(SUITE) $@
 
 bench-wait: ## how soon a module returns after a migration's end, and at how many requests

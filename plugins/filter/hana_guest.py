@@ -24,9 +24,14 @@ def hana_tuning_profile(release, vendor="sap-hana", clocksource=None):
     return _told(guest_tuning.profile_text, release, vendor, clocksource)
 
 
-def hana_tuning_report(found, release, clocksource=None, vendor="sap-hana"):
+def hana_tuning_report(seen, release, clocksource=None, vendor="sap-hana"):
     """The values as wanted and as found."""
-    return _told(guest_tuning.report, found, release, clocksource, vendor)
+    return _told(guest_tuning.report, seen, release, clocksource, vendor)
+
+
+def hana_tuning_conflicts(seen, release, vendor="sap-hana", clocksource=None):
+    """What would keep our profile from taking effect."""
+    return _told(guest_tuning.conflicts, seen, release, vendor, clocksource)
 
 
 def hana_tuning_lines(rows):
@@ -34,9 +39,10 @@ def hana_tuning_lines(rows):
     return guest_tuning.lines(rows)
 
 
-def hana_tuning_paths(_nothing):
-    """The files to read for a report."""
-    return guest_tuning.paths()
+def hana_tuning_reads(vendor):
+    """The commands that read what a report needs: ``{values, settings}``."""
+    return {"values": ["grep", "-sH", "", *guest_tuning.paths()],
+            "settings": ["grep", "-sHrE", guest_tuning.SETTING, *guest_tuning.setting_files(vendor)]}
 
 
 class FilterModule:
@@ -45,8 +51,9 @@ class FilterModule:
     def filters(self):
         """As Ansible asks for them."""
         return {
+            "hana_tuning_conflicts": hana_tuning_conflicts,
             "hana_tuning_lines": hana_tuning_lines,
-            "hana_tuning_paths": hana_tuning_paths,
             "hana_tuning_profile": hana_tuning_profile,
+            "hana_tuning_reads": hana_tuning_reads,
             "hana_tuning_report": hana_tuning_report,
         }

@@ -17,6 +17,8 @@ import yaml
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 BEGIN = "<!-- variables: written by 'make roles' from meta/argument_specs.yml -->"
+VALUES = "<!-- values: written by 'make roles' from plugins/module_utils/domain/guest_tuning.py -->"
+VALUES_END = "<!-- values: end -->"
 END = "<!-- variables: end -->"
 HOME = "{{ lookup('ansible.builtin.env', 'HOME') }}"  # the only template whose value a reader can be told
 
@@ -93,6 +95,11 @@ def _text(description):
 
 def page(role, text):
     """A README with its table brought up to date."""
+    if VALUES in text:
+        from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import guest_tuning
+
+        before, _begin, rest = text.partition(VALUES)
+        text = before + "\n".join([VALUES, "", *guest_tuning.table(), "", VALUES_END]) + rest.partition(VALUES_END)[2]
     before, begin, rest = text.partition(BEGIN)
     if not begin:
         return "%s\n\n## Variables\n\n%s\n" % (text.rstrip("\n"), table(role))

@@ -135,10 +135,12 @@ PARTS = [
     pytest("lab-kubernetes", "tests/lab/kubernetes", "tests/contract", BIGVM_CLUSTER="lab"),
     pytest("lab-libvirt", "tests/lab/libvirt"),
     pytest("lab-prometheus", "tests/lab/prometheus"),
+    pytest("molecule", "tests/molecule", "-n", "2"),
 ]
+BY_HAND = [part.name for part in PARTS if part.name.startswith("lab-") or part.name == "molecule"]
 GROUPS = {
-    "test": [part.name for part in PARTS if not part.name.startswith("lab-")],
-    "lab": [part.name for part in PARTS if part.name.startswith("lab-")],
+    "test": [part.name for part in PARTS if part.name not in BY_HAND],
+    "lab": BY_HAND,
     "lint": ["ansible-lint", "yamllint", "ruff"],
     "docs": ["docs", "changelog"],
 }

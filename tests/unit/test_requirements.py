@@ -67,7 +67,10 @@ def test_every_named_test_is_collected(rows):
     targets = {test for test in named if test.startswith("integration/")}
     for target in targets:
         assert (ROOT / "tests" / "integration" / "targets" / target.split("/")[1] / "tasks" / "main.yml").is_file(), target
-    wanted = {test.split("[")[0] for test in named - targets}
+    scenarios = {test for test in named if test.startswith("molecule/")}
+    for scenario in scenarios:
+        assert (ROOT / "extensions" / scenario / "verify.yml").is_file(), scenario
+    wanted = {test.split("[")[0] for test in named - targets - scenarios}
     folders = ("unit", "contract", "playbooks", "lab")
     places = {path.name: path for folder in folders for path in (ROOT / "tests" / folder).rglob("test_*.py")}
     unknown = {test for test in wanted if test.split("::")[0] not in places}
