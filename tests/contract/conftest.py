@@ -25,6 +25,13 @@ class Answer:
     def __init__(self, status, data, headers):
         self.status, self.data, self.headers = status, data, headers
 
+    def stream(self, **how):
+        """The body as it would be streamed: a log that has ended, in one piece."""
+        yield self.data
+
+    def close(self):
+        """Nothing is open."""
+
 
 class Near:
     """One cluster; the interface of the ``cluster`` fixture's, as far as these tests need it."""

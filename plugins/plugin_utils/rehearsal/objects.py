@@ -287,12 +287,12 @@ def subscription_version(generation):
     return [{"name": "operator", "version": generation.hyperconverged}]
 
 
-def handler_pod(daemon, where, index=None, network=None):
-    """A virt-handler pod on a node; with ``index`` it has an address on the migration network."""
+def handler_pod(daemon, where, index=None, network=None, ip=None):
+    """A virt-handler pod on a node; with ``ip`` or ``index`` it has an address on the migration network."""
     template = daemon["spec"]["template"]
     annotations = dict(template["metadata"].get("annotations") or {})
-    if index is not None:
-        annotations[STATUS_ANNOTATION] = network_status(network, "10.200.%d.%d" % (5 + index // 240, 10 + index % 240))
+    if index is not None or ip:
+        annotations[STATUS_ANNOTATION] = network_status(network, ip or "10.200.%d.%d" % (5 + index // 240, 10 + index % 240))
     return {
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {

@@ -34,6 +34,12 @@ KINDS = {
         "selector": OPEN, "unhealthyConditions": ROWS, "maxUnhealthy": COUNTED, "nodeStartupTimeout": TEXT,
         "remediationTemplate": OPEN}, ("mhc", "mhcs")),
     "Machine": ("machine.openshift.io", "v1beta1", None, True, True, None, ()),
+    "NodeNetworkConfigurationPolicy": ("nmstate.io", "v1", None, False, True, {
+        "capture": OPEN, "desiredState": OPEN, "maxUnavailable": COUNTED, "nodeSelector": kinds.LABELS}, ("nncp",)),
+    "NodeNetworkConfigurationEnactment": ("nmstate.io", "v1beta1", None, False, True, None, ("nnce",)),
+    "NodeNetworkState": ("nmstate.io", "v1beta1", None, False, True, None, ("nns",)),
+    "Network": ("config.openshift.io", "v1", None, False, True, None, ()),
+    "ImageStream": ("image.openshift.io", "v1", None, True, True, None, ("is",)),
     "KubeDescheduler": ("operator.openshift.io", "v1", None, True, True, None, ()),
 }
 

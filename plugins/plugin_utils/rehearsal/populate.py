@@ -57,6 +57,7 @@ class Filler:
         self.now = store.timestamp()
         self.uids = {}
         self.config = {}
+        self.nics = {}
 
     def fill(self):
         """See :func:`fill`."""
@@ -70,6 +71,7 @@ class Filler:
         self._kubevirt()
         self._roles()
         self._missing_nodes()
+        self._node_networks()
         self._complete_all()
         for vm in self.topology.vms:
             self._guest(vm)
@@ -205,10 +207,19 @@ class Filler:
             self.store.create("network-attachment-definitions.k8s.cni.cncf.io",
                               objects.attachment_definition(self.topology.network))
 
+    def _node_networks(self):
+        """NMState, and what it says of each node's cards."""
+        from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers import nmstate
+
+        if self.nics or nmstate.POLICIES in self.store.resources:
+            nmstate.populate(self.store, self.nics)
+
     # -- nodes and guests ------------------------------------------------------
 
     def _node(self, index, entry):
         entry = {key: value for key, value in entry.items() if value is not None}
+        if "nics" in entry:
+            self.nics[entry["name"]] = entry.pop("nics")
         if self.store.get("nodes", "", entry["name"]) is None:
             self.store.create("nodes", objects.node(
                 generation=self.generation, number=index + 1, since=self.now, **entry))

@@ -25,6 +25,8 @@ A topology is YAML. Everything is optional::
         cpus: 224
         cpu_manager: true              # dedicated CPUs can be had
         link: 100G                     # bits/s in each direction
+        nics: [{name: ens4f0, max_mtu: 9978, speed: 100000}]   # its free cards, also state, mtu, address, dhcp, controller;
+                                       # a node with this key brings NMState along
         labels: {}                     # added to those that every node has
         taints: []
         annotations: {}
@@ -92,7 +94,7 @@ KEYS = ("description", "generation", "start", "live_migration", "eviction_strate
         "pods", "kinds", "script", "objects")
 ADDED = ("objects", "pods", "script")
 NODE_KEYS = ("memory", "cpus", "hugepages_1gi", "hugepages_2mi", "cpu_manager", "link", "labels", "taints",
-             "annotations", "cordoned")
+             "annotations", "cordoned", "nics")
 VM_KEYS = ("name", "namespace", "node", "memory", "cpus", "hugepages", "dedicated_cpus", "disk", "access", "dirty_rate",
            "working_set", "zero_fraction", "fail", "eviction_strategy", "labels", "annotations",
            "node_selector", "tolerations", "affinity", "model", "machine_type", "cpu_limit", "count", "data_volume")

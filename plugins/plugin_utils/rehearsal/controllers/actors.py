@@ -18,6 +18,7 @@ ACTORS = {  # plural.group -> module, class
     "nodehealthchecks.remediation.medik8s.io": ("health_checks", "NodeHealthChecks"),
     "machinehealthchecks.machine.openshift.io": ("health_checks", "MachineHealthChecks"),
     "kubedeschedulers.operator.openshift.io": ("descheduler", "Actor"),
+    "nodenetworkconfigurationpolicies.nmstate.io": ("nmstate", "Actor"),
     "clusterversions.config.openshift.io": ("cluster_version", "Actor"),
 }
 

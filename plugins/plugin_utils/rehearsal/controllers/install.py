@@ -23,6 +23,9 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.con
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.kubelet import Kubelets
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.launcher_log import LauncherLog
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.metrics import Metrics
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.network_probes import (
+    NetworkProbes,
+)
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.nodes import Nodes
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.scheduler import Scheduler
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.subresources import (
@@ -72,6 +75,7 @@ def install(store, api, generation, seed=0, script=()):
     WorkloadUpdates(world, world.migrations)
     world.hyperconverged_operator = HyperConverged(world)
     world.nodes = Nodes(world)
+    world.network_probes = NetworkProbes(world)
     Actors(world)
     if api is not None:
         for part in (world.evacuation, Subresources(world, world.evacuation), LauncherLog(world, world.handlers),

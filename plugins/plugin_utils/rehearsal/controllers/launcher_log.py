@@ -51,6 +51,9 @@ class LauncherLog:
         if not any("waiting" not in (row.get("state") or {}) for row in pod["status"].get("containerStatuses") or []):
             raise status.bad_request('container "%s" in pod "%s" is waiting to start: ContainerCreating' % (
                 container or (known or [""])[0], pod["metadata"]["name"]))
+        probe = self.world.network_probes.log_of(pod)
+        if probe is not None:
+            return 200, probe
         query = request.query
         reader = _Reader(self, pod, query.get("timestamps") in ("true", "1", "True"), self._since(query))
         lines = reader.news()

@@ -11,6 +11,7 @@ import math
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.target_pod import SCHEDULABLE
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import objects
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers import attaching
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.world import (
     DAEMON_SETS,
     is_deleted,
@@ -23,7 +24,6 @@ EACH = (8.0, 20.0)  # seconds until a new virt-handler is ready
 LOOK_AGAIN = 15.0  # seconds between looks for a network that is not defined
 GRACE = 330  # seconds a virt-handler gets to end
 AFTER_CANARY = 0.1  # of all pods, once the first is well
-DEFINITIONS = "network-attachment-definitions.k8s.cni.cncf.io"
 
 
 class Rollout:
@@ -134,7 +134,7 @@ class Rollout:
     def _look_again(self, roll, node):
         if roll.turn != self._turn:
             return
-        if self._definition(roll.network) is not None:
+        if self._why_not(roll.network, node) is None:
             self._replace(roll, node)
         else:
             self.world.after(LOOK_AGAIN, lambda: self._look_again(roll, node))
@@ -164,23 +164,28 @@ class Rollout:
     def _network(self):
         return (self.world.config().get("migrations") or {}).get("network")
 
-    def _definition(self, network):
+    @staticmethod
+    def _place(network):
         namespace, _slash, name = network.rpartition("/")
-        return self.store.get(DEFINITIONS, namespace or objects.HCO_NAMESPACE, name) \
-            if DEFINITIONS in self.store.resources else None
+        return namespace or objects.HCO_NAMESPACE, name
+
+    def _why_not(self, network, node):
+        """What keeps a pod of that node off the network, in an event's words; None when nothing does."""
+        return attaching.problem(self.store, *self._place(network), node) if network else None
 
     def _new_pod(self, daemon, node, network):
-        """Create the pod on a node; False when its sandbox will never come up, for want of the network."""
-        attached = not network or self._definition(network) is not None
-        number = self._addresses.setdefault(node, len(self._addresses)) if network and attached else None
-        pod = objects.handler_pod(daemon, node, number, network)
-        if not attached:
+        """Create the pod on a node; False when its sandbox will not come up, for want of the network."""
+        why, number, ip = self._why_not(network, node), None, None
+        if network and why is None:
+            ip = attaching.address(self.store, attaching.attachment(self.store, *self._place(network)))
+            number = self._addresses.setdefault(node, len(self._addresses))
+        pod = objects.handler_pod(daemon, node, number, network, ip)
+        if why:
             pod["metadata"]["annotations"][objects.KNOB + "fail"] = "pod-stuck"
         pod = self.store.create("pods", pod)
-        if not attached:
-            self.world.event(pod, "FailedCreatePodSandBox", "cannot find a network-attachment-definition (%s) in "
-                             "namespace (%s)" % (network, pod["metadata"]["namespace"]), "Warning", "kubelet")
-        return attached
+        if why:
+            self.world.event(pod, "FailedCreatePodSandBox", why, "Warning", "kubelet")
+        return why is None
 
     def _count(self, roll):
         def counted(new):

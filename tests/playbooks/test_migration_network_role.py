@@ -1,0 +1,79 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The role migration_network as an operator meets it: made, made again, asserted, measured, taken back."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from steps import hyperconverged, writes
+
+PLAY = """
+- hosts: localhost
+  gather_facts: false
+  module_defaults:
+    group/bigvm.live_migration.kubernetes: "{{ live_migration_connection }}"
+  roles:
+    - role: bigvm.live_migration.migration_network
+"""
+CARD = {"migration_network_nodes": [{"nic": "ens4f0"}], "migration_network_range": "10.200.5.0/24",
+        "migration_network_exclude": ["10.200.5.0/30"]}
+NADS = "/apis/k8s.cni.cncf.io/v1/network-attachment-definitions"
+POLICIES = "/apis/nmstate.io/v1/nodenetworkconfigurationpolicies"
+
+
+@pytest.fixture
+def role(operator):
+    """Run the role: ``role(cluster, **variables)``, flags by ``flags``."""
+    book = operator.folder / "network.yml"
+    book.write_text(PLAY)
+
+    def run(c, *flags, **variables):
+        return operator.run(str(book), *flags, live_migration_connection=c.connection, **{**CARD, **variables},
+                            env={"ANSIBLE_DISPLAY_OK_HOSTS": "true"})
+
+    return run
+
+
+def network_of(c):
+    return hyperconverged(c)["spec"]["virtualization"]["liveMigrationConfig"].get("network")
+
+
+def changed(run):
+    return int(re.search(r"changed=(\d+)", run.output).group(1))
+
+
+def test_made_again_asserted_measured_and_taken_back(role, cluster):
+    c = cluster(topology="network")
+    looked = role(c, "--check", "--diff")
+    assert looked.rc == 0 and writes(c) == [], looked.output
+    assert "HyperConverged's network would become migration-network" in looked.said and "+  \"config\"" not in looked.said
+    assert "ens4f0" in looked.output and changed(looked) == 1
+    wrong = role(c, migration_network_mode="assert")
+    assert wrong.rc == 2 and "FAIL: policy migration-network: it does not exist" in wrong.said and writes(c) == []
+
+    made = role(c, migration_network_measure=True, migration_network_measure_seconds=1)
+    assert made.rc == 0, made.output
+    assert "PASS: migration0 on node hana-a: 10.200.5." in made.said
+    assert "SIMULATED: this is a rehearsal" in made.said
+    assert network_of(c) == "migration-network" and changed(made) == 2
+
+    before = len(writes(c))
+    again = role(c)
+    assert again.rc == 0 and changed(again) == 0 and len(writes(c)) == before, again.output
+    right = role(c, migration_network_mode="assert")
+    assert right.rc == 0 and "FAIL" not in right.said and len(writes(c)) == before
+
+    gone = role(c, migration_network_state="absent")
+    assert gone.rc == 0, gone.output
+    assert network_of(c) in (None, "") and c.api.list(NADS).items == [] and c.api.list(POLICIES).items == []
+    paths = [row["path"] for row in writes(c)[before:]]
+    order = [next(index for index, path in enumerate(paths) if part in path) for part in ("hyperconvergeds", "network-attachment", "nodenetwork")]
+    assert order == sorted(order)
+    rest = role(c, migration_network_state="absent")
+    assert rest.rc == 0 and changed(rest) == 0
