@@ -24,6 +24,8 @@ from ansible_collections.bigvm.live_migration.plugins.modules import (
     hco_live_migration_config,
     maintenance_interlocks,
     migrate_vmi,
+    migration_network,
+    migration_network_probe,
     migration_policy,
     node_drain,
     node_gate_info,
@@ -48,7 +50,7 @@ PAUSE = ["node_health_check", "machine_health_check"]
 TOPOLOGY = {
     "generation": "1.9",
     "live_migration": {"network": "migration-net"}, "network": {"name": "migration-net", "range": "10.200.5.0/24"},
-    "nodes": [{"names": ["node-a", "node-b"], "memory": "64Gi", "cpus": 32, "link": "10G"}],
+    "nodes": [{"names": ["node-a", "node-b"], "memory": "64Gi", "cpus": 32, "link": "10G", "nics": ["ens4f0"]}],
     "vms": [{"name": "vm-1", "namespace": "default", "node": "node-a", "memory": "4Gi", "cpus": 2, "dirty_rate": "10M",
              "disk": "20Gi"},
             {"name": "vm-off", "namespace": "default", "memory": "2Gi", "cpus": 1}],
@@ -64,6 +66,9 @@ MORE = (
     ("aaq.kubevirt.io", "v1alpha1", "AAQ", "aaqs", False),
     ("aaq.kubevirt.io", "v1alpha1", "ApplicationAwareResourceQuota", "applicationawareresourcequotas", True),
     ("nmstate.io", "v1", "NodeNetworkConfigurationPolicy", "nodenetworkconfigurationpolicies", False),
+    ("config.openshift.io", "v1", "Network", "networks", False),
+    ("operator.openshift.io", "v1", "Network", "networks", False),
+    ("image.openshift.io", "v1", "ImageStream", "imagestreams", True),
     ("quota.openshift.io", "v1", "ClusterResourceQuota", "clusterresourcequotas", False),
     ("topology.node.k8s.io", "v1alpha2", "NodeResourceTopology", "noderesourcetopologies", False),
 )
@@ -134,6 +139,10 @@ class Site:
         self.api.patch("/api/v1/nodes/node-a", {"metadata": {"annotations": {"machine.openshift.io/machine": "default/m-0"}}})
         self.api.patch("/api/v1/nodes/node-b", {"metadata": {"annotations": {
             "cluster.x-k8s.io/machine": "m-0", "cluster.x-k8s.io/cluster-namespace": "default"}}})
+        self.c.http("POST", "/api/v1/namespaces", {"metadata": {"name": "openshift"}})
+        self.api.create("/apis/image.openshift.io/v1/namespaces/openshift/imagestreams", {
+            "apiVersion": "image.openshift.io/v1", "kind": "ImageStream", "metadata": {"name": "network-tools"},
+            "status": {"tags": [{"tag": "latest", "items": [{"dockerImageReference": "tools"}]}]}})
         self.api.create("/apis/migrations.kubevirt.io/v1alpha1/migrationpolicies", {
             "apiVersion": "migrations.kubevirt.io/v1alpha1", "kind": "MigrationPolicy", "metadata": {"name": "site"},
             "spec": {"selectors": {"namespaceSelector": {"tier": "gold"}}, "allowAutoConverge": False}})
@@ -299,6 +308,20 @@ def network(actor):
     actor.do(hco_live_migration_config, network="migration-net")
 
 
+SECOND = {"name": "second", "nodes": [{"nic": "ens4f0"}], "range": "10.201.5.0/24"}
+
+
+def second_network(actor):
+    actor.do(migration_network, mtu=1500, **SECOND)
+    actor.do(migration_network, mtu=9000, **SECOND)
+    actor.do(migration_network, name="second", state="absent")
+
+
+def network_probe(actor):
+    run(migration_network, actor.site.c.connection, **SECOND)
+    actor.do(migration_network_probe, name="second", seconds=1)
+
+
 def site_policy(actor):
     for cap in ("1Gi", "2Gi"):
         actor.do(migration_policy, name="gold", vmi_selector={"tier": "gold"}, bandwidth_per_migration=cap)
@@ -329,6 +352,7 @@ def tidy(site):
     run(migration_policy, connection, state="restored")
     run(hco_live_migration_config, connection, state="restored")
     run(migration_policy, connection, name="gold", state="absent")
+    run(migration_network, connection, name="second", state="absent")
     for name in ("node-a", "node-b"):
         run(maintenance_interlocks, connection, node=name, run="r1", state="restored")
         run(node_hold, connection, name=name, state="released")
@@ -351,9 +375,10 @@ def tidy(site):
 
 
 STEPS = (preflight, plan, node_gate, interlocks_check, migrate, cancel, evacuated, failing, stopped, hold, interlocks,
-         settings_hold, site_policy, drain, restore, cluster_settings, network)
+         settings_hold, site_policy, drain, restore, cluster_settings, network,
+         second_network, network_probe)
 FEATURE = {"cancel": "migrate", "evacuated": "migrate", "failing": "migrate", "stopped": "migrate", "site_policy": "settings_hold",
-           "network": "cluster_settings"}
+           "network": "cluster_settings", "second_network": "migration_network"}
 STILL = (preflight, plan, node_gate, interlocks_check, interlocks, settings_hold, site_policy)  # no KubeVirt has to act for these
 READING = (preflight, plan, node_gate, interlocks_check)
 FAIL = ("cancel", "failing", "stopped", "drain")  # as they should

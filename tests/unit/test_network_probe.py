@@ -79,8 +79,7 @@ def test_the_image_of_the_payload():
 def test_why_a_pod_does_not_start():
     waiting = {"status": {"containerStatuses": [{"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}]}}
     assert network_probe.why_not_started(waiting) == "ImagePullBackOff no such image"
-    events = [{"type": "Warning", "message": "Could not allocate IP in range"}]
-    assert network_probe.why_not_started({"status": {"phase": "Pending"}}, events) == "Could not allocate IP in range"
+    assert network_probe.why_not_started({"status": {"phase": "Pending"}}) == "it is Pending"
     assert network_probe.why_not_started({}) == "it is unknown"
 
 

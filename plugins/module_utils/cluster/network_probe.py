@@ -98,15 +98,10 @@ class Probe:
         if not address or probing.ended(pod):
             raise errors.LiveMigrationError(
                 "The probe's pod on node %s did not get as far as an address on %s within %s: %s." % (
-                    node, self.network, format_duration(START), probing.why_not_started(pod, self._events(name)).rstrip(".")),
-                "All pods of the probe were removed. Look at the image (%s) and at the attachment." % self.image)
+                    node, self.network, format_duration(START), probing.why_not_started(pod).rstrip(".")),
+                "All pods of the probe were removed. Look at the events of %s in %s, at the image (%s) and at the attachment." % (
+                    name, self.namespace, self.image))
         return address
-
-    def _events(self, name):
-        try:
-            return self.api.list(path_of("v1", "events", self.namespace), fieldSelector="involvedObject.name=%s" % name).items
-        except errors.ApiError:
-            return []
 
     def _log(self, name, seconds):
         self._until(name, probing.ended, seconds + START)

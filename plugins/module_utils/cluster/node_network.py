@@ -16,7 +16,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.network_checks import interfaces_of, nodes_of
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.network_request import cards
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import format_duration
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import key_of, mapping, text
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import key_of, mapping, rows, text
 
 POLL = 5  # s between two looks at a policy
 REMIND = 300  # s between two lines that say the same
@@ -77,14 +77,15 @@ def _cluster_network(api):
 
 
 def _reconciler(api):
-    """Whether somebody collects the addresses of pods that ended hard; None when it cannot be told."""
+    """Whether somebody collects the addresses of pods that ended hard; None when it cannot be told.
+
+    OpenShift runs whereabouts-reconciler when a network of its own configuration names whereabouts, not for attachments made otherwise.
+    """
     try:
-        api.get(path_of("apps/v1", "daemonsets", "openshift-multus", "whereabouts-reconciler"))
-        return True
-    except errors.NotFound:
-        return False
-    except errors.Forbidden:
+        found = api.get(path_of("operator.openshift.io/v1", "networks", name="cluster"))
+    except (errors.NotFound, errors.Forbidden):
         return None
+    return any("whereabouts" in text(row, "rawCNIConfig") for row in rows(found, "spec", "additionalNetworks"))
 
 
 # -- writing ------------------------------------------------------------------------------
@@ -153,9 +154,9 @@ class Writer:
         begun, told, told_at = self.api.clock.now(), None, 0
         while True:
             policy = self.api.get(policy_path(name))
-            rows = self.api.list(path_of(NMSTATE_BETA, "nodenetworkconfigurationenactments"),
-                                 labelSelector="%s=%s" % (network_state.POLICY, name)).items
-            state, said = network_state.progress(policy, rows, nodes)
+            enactments = self.api.list(path_of(NMSTATE_BETA, "nodenetworkconfigurationenactments"),
+                                       labelSelector="%s=%s" % (network_state.POLICY, name)).items
+            state, said = network_state.progress(policy, enactments, nodes)
             now = self.api.clock.now()
             if state == network_state.DONE:
                 return

@@ -32,6 +32,7 @@ BLOCKER, WARNING = "blocker", "warning"
 MARGIN = 3600  # seconds that a token must outlive the expected end: what is late, and the restore
 WIDTH = 78
 
+NMSTATE = "nmstate.io"
 KUBEVIRT, SUBRESOURCES = "kubevirt.io", "subresources.kubevirt.io"
 POLICIES, HYPERCONVERGED = "migrations.kubevirt.io", "hco.kubevirt.io"
 VMIS, VMIMS = "virtualmachineinstances", "virtualmachineinstancemigrations"
@@ -42,6 +43,7 @@ MIGRATE_ROLE = "kubevirt.io:migrate"  # from KubeVirt 1.5 on nothing else grants
 INCLUDES = {
     "preflight": (), "plan": ("preflight",), "migrate": (), "node_gate": (), "hold": (), "interlocks_check": (),
     "drain": (), "interlocks": ("interlocks_check",), "settings_hold": (), "cluster_settings": (), "restore": (),
+    "migration_network": (), "network_probe": ("migration_network",),
     "maintain": ("plan", "migrate", "hold", "node_gate", "interlocks_check", "restore"),
 }
 FEATURES = tuple(INCLUDES)
@@ -50,7 +52,7 @@ FEATURES = tuple(INCLUDES)
 ROLES = {
     "observer": ("plan", "interlocks_check", "node_gate"),
     "operator": ("maintain", "drain", "interlocks", "settings_hold"),
-    "administrator": ("cluster_settings",),
+    "administrator": ("cluster_settings", "migration_network", "network_probe"),
 }
 
 
@@ -170,6 +172,29 @@ def _rows():
         + need("cluster_settings", KUBEVIRT, VMIMS, "list", CLUSTER, "the migration network could change under a running copy")
         + may("cluster_settings", "k8s.cni.cncf.io", "network-attachment-definitions", "list", CLUSTER,
               "a migration network is not checked before it is set")
+        # -- migration_network, migration_network_info
+        + need("migration_network", HYPERCONVERGED, "hyperconvergeds", "list", CLUSTER, "where virt-handler runs is not known")
+        + need("migration_network", "apps", "daemonsets", "get", OPERATOR, "whether virt-handler has arrived is not known")
+        + need("migration_network", "", "pods", "list", OPERATOR, "whether virt-handler has arrived is not known")
+        + need("migration_network", "", "nodes", "list", CLUSTER, "which nodes need a card is not known")
+        + need("migration_network", NMSTATE, "nodenetworkstates", "list", CLUSTER, "no card can be checked")
+        + need("migration_network", NMSTATE, "nodenetworkconfigurationenactments", "list", CLUSTER,
+               "whether a policy is applied on each node is not known")
+        + need("migration_network", NMSTATE, "nodenetworkconfigurationpolicies", "list get create update delete", CLUSTER,
+               "no card can be configured")
+        + need("migration_network", "k8s.cni.cncf.io", "network-attachment-definitions", "list", CLUSTER,
+               "an attachment in the wrong namespace and ranges of others are not seen")
+        + need("migration_network", "k8s.cni.cncf.io", "network-attachment-definitions", "create update delete", OPERATOR,
+               "the attachment cannot be written")
+        + may("migration_network", "config.openshift.io", "networks", "get", CLUSTER,
+              "whether the range overlaps the pod or service network is not known")
+        + may("migration_network", "operator.openshift.io", "networks", "get", CLUSTER,
+              "whether addresses of pods that ended hard are collected is not known")
+        # -- migration_network_probe
+        + need("network_probe", "", "pods", "get list create delete", OPERATOR, "nothing can be measured between the nodes")
+        + need("network_probe", "", "pods/log", "get", OPERATOR, "nothing can be measured between the nodes")
+        + need("network_probe", KUBEVIRT, VMIMS, "list", CLUSTER, "it could be measured beside a migration")
+        + need("network_probe", "image.openshift.io", "imagestreams", "get", CLUSTER, "an image has to be named for the probe (image)")
         # -- node_drain
         + need("drain", "", "nodes", "get", CLUSTER, "whether the node is cordoned cannot be told")
         + need("drain", "", "pods", "list watch", CLUSTER, "the other pods of the node are not known")

@@ -108,14 +108,13 @@ def address_of(found):
     return None
 
 
-def why_not_started(found, events=()):
+def why_not_started(found):
     """What keeps a pod from running, as far as it can be told."""
     for row in rows(found, "status", "containerStatuses"):
         waiting = mapping(row, "state", "waiting")
         if text(waiting, "reason") not in ("", "ContainerCreating"):
             return "%s %s" % (text(waiting, "reason"), text(waiting, "message"))
-    told = [text(event, "message") for event in events if text(event, "type") == "Warning"]
-    return told[-1] if told else text(found, "status", "message") or "it is %s" % (text(found, "status", "phase") or "unknown")
+    return text(found, "status", "message") or "it is %s" % (text(found, "status", "phase") or "unknown")
 
 
 # -- what was measured ---------------------------------------------------------------------
