@@ -19,8 +19,8 @@ description:
     tried as a dry run first.
   - Policies are applied one after the other. A policy counts as applied when each of its nodes has an enactment of the current
     generation that is Available; it fails at once, with NMState's own reason, when it is Degraded or selects no node.
-  - Does not make KubeVirt use the network; that is M(bigvm.live_migration.hco_live_migration_config)'s option O(bigvm.live_migration.hco_live_migration_config#module:network).
-    The role P(bigvm.live_migration.migration_network#role) does all of it in order.
+  - Does not make KubeVirt use the network; that is O(bigvm.live_migration.hco_live_migration_config#module:network). The role
+    migration_network does all of it in order.
 options:
   state:
     description:

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 
 import pytest
@@ -73,7 +72,8 @@ def test_made_again_asserted_measured_and_taken_back(role, cluster):
     assert gone.rc == 0, gone.output
     assert network_of(c) in (None, "") and c.api.list(NADS).items == [] and c.api.list(POLICIES).items == []
     paths = [row["path"] for row in writes(c)[before:]]
-    order = [next(index for index, path in enumerate(paths) if part in path) for part in ("hyperconvergeds", "network-attachment", "nodenetwork")]
+    order = [next(index for index, path in enumerate(paths) if part in path)
+             for part in ("hyperconvergeds", "network-attachment", "nodenetwork")]
     assert order == sorted(order)
     rest = role(c, migration_network_state="absent")
     assert rest.rc == 0 and changed(rest) == 0

@@ -71,7 +71,8 @@ def test_the_forecast_takes_what_was_measured():
 
 
 def test_the_image_of_the_payload():
-    tags = [{"tag": "old", "items": [{"dockerImageReference": "x"}]}, {"tag": "latest", "items": [{"dockerImageReference": "quay/tools@1"}]}]
+    tags = [{"tag": "old", "items": [{"dockerImageReference": "x"}]},
+            {"tag": "latest", "items": [{"dockerImageReference": "quay/tools@1"}]}]
     assert network_probe.image_of({"status": {"tags": tags}}) == "quay/tools@1"
     assert network_probe.image_of({}) is None
 

@@ -183,6 +183,7 @@ def test_differences_look_at_the_structure_not_the_text():
     said = json.loads(json.dumps(said))
     del said["mtu"]
     said["ipam"]["excludeSubnets"] = said["ipam"].pop("exclude")
-    keys = [row[0] for row in network_render.differences({"spec": {"config": json.dumps(said)}}, network_render.configuration(wanted, "cnv"))]
+    keys = [row[0] for row in network_render.differences(
+        {"spec": {"config": json.dumps(said)}}, network_render.configuration(wanted, "cnv"))]
     assert keys == ["ipam.exclude", "ipam.excludeSubnets", "mtu"]
     assert network_render.configured({"spec": {"config": '{ cni_version: "0.3.1" }'}}) == {}, "the recorded attachment is no JSON"

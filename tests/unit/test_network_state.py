@@ -95,7 +95,8 @@ def test_patience_counts_batches_and_attempts():
 def scene(*interfaces, handlers=("a",), **more):
     nns = {"status": {"currentState": {"interfaces": list(interfaces), "routes": {"running": [
         {"destination": "0.0.0.0/0", "next-hop-interface": "bond9"}]}}}}
-    return dict({"home": "cnv", "network": "", "handlers": list(handlers), "nodes": {"a": {"metadata": {"name": "a"}}}, "states": {"a": nns},
+    return dict({"home": "cnv", "network": "", "handlers": list(handlers), "nodes": {"a": {"metadata": {"name": "a"}}},
+                 "states": {"a": nns},
                  "policies": [], "enactments": [], "attachments": [], "cluster_network": None, "cluster_network_unknown": "",
                  "reconciler": True, "daemon_set": None, "pods": []}, **more)
 

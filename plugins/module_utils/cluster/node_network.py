@@ -162,8 +162,8 @@ class Writer:
                 return
             if state == network_state.FAILED:
                 raise errors.LiveMigrationError(
-                    said[0].upper() + said[1:] + ".", "NMState has put the nodes that failed back as they were; those before keep it. Correct "
-                    "the cause and run again, or take all of it back with state absent.", **self.changes.result())
+                    said[0].upper() + said[1:] + ".", "NMState has put the nodes that failed back as they were; those before keep "
+                    "it. Correct the cause and run again, or take all of it back with state absent.", **self.changes.result())
             if now - begun >= seconds:
                 raise errors.LiveMigrationError(
                     "After %s %s." % (format_duration(seconds), said), "Look at the pods nmstate-handler of the nodes that are missing; "

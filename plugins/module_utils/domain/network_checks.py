@@ -324,7 +324,8 @@ def used_networks(wanted, scene):
     for nad in scene["attachments"]:
         if key_of(nad) != (scene["home"], wanted["name"]):
             ipam = mapping(network_render.configured(nad), "ipam")
-            found += [(text(row, "range"), "attachment %s/%s" % key_of(nad)) for row in [ipam] + rows(ipam, "ipRanges") if text(row, "range")]
+            found += [(text(row, "range"), "attachment %s/%s" % key_of(nad)) for row in [ipam] + rows(ipam, "ipRanges")
+                      if text(row, "range")]
     return list(dict.fromkeys(found))
 
 

@@ -9,7 +9,8 @@ Which fact is played where:
 
 - the webhook clears the conditions of a changed policy (wait rule): :meth:`Actor._begin`;
 - ``maxUnavailable`` 50 % by default, rounded up, at least 1; who waits is Pending with MaxUnavailableLimitReached (spec): :class:`_Run`;
-- no node selected: Ignored, NoMatchingNode; nodes that are not Ready are passed over and only mentioned (conditions): :meth:`Actor._report`;
+- no node selected: Ignored, NoMatchingNode; nodes that are not Ready are passed over and only mentioned (conditions):
+  :meth:`Actor._report`;
 - a node applies under a checkpoint and is rolled back when it or a probe after it fails (apply): :meth:`Actor._end`;
 - since 2025-10-22 five attempts with 1 to 30 s between them, Failing and Progressing at once with the reason Retrying; older operators
   fail at once; when as many failed as may be unavailable, the rest is Aborted (retries): :meth:`Actor._failed`;
@@ -59,9 +60,10 @@ def populate(store, nics):
         if store.get(STATES, "", name) is None:
             address = next((row["address"] for row in (node.get("status") or {}).get("addresses") or []
                             if row["type"] == "InternalIP"), "192.168.100.2")
-            made = store.create(STATES, {"metadata": {"name": name}})
-            store.modify(STATES, "", made["metadata"]["name"], lambda new, ip=address, cards=nics.get(name): new.update(status={
-                "currentState": node_networks.state(ip, node_networks.nics_of(cards)), "lastSuccessfulUpdateTime": store.timestamp()}))
+            store.create(STATES, {"metadata": {"name": name}})
+            status = {"currentState": node_networks.state(address, node_networks.nics_of(nics.get(name))),
+                      "lastSuccessfulUpdateTime": store.timestamp()}
+            store.modify(STATES, "", name, lambda new, status=status: new.update(status=status))
 
 
 def current_state(store, node):
