@@ -414,7 +414,8 @@ def named(text, right):
 def rows_of(role, right):
     """The lines of the table that make it a right of this role, and of none before."""
     own = own_features(role)
-    return [row for row in access.TABLE if row.feature in own and row[1:4] == right[1:4]]
+    return [row for row in access.TABLE if row.feature in own and row[1:4] == right[1:4]
+            and right.place in (access.CLUSTER, rbac.place(row))]
 
 
 def judged(whole, site, role, right, key):

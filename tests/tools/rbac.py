@@ -63,9 +63,10 @@ def parts(role):
     found = {}
     for (group, resource, verb), reasons in rights.items():
         where = {place(row) for row in reasons}
-        required = any(row.required for row in reasons)
         for one in [access.CLUSTER] if access.CLUSTER in where else sorted(where):
-            told = [row for row in reasons if row.required == required and one in (access.CLUSTER, place(row))]
+            here = [row for row in reasons if one in (access.CLUSTER, place(row))]
+            required = any(row.required for row in here)
+            told = [row for row in here if row.required == required]
             key = (one, not required, group, resource, tuple(_once(row.feature for row in told)), tuple(_once(row.lost for row in told)))
             found.setdefault(key, []).append(verb)
     result, known = {one: [] for one in PLACES}, {}
