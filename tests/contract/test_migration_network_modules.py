@@ -235,6 +235,17 @@ def test_a_cluster_without_nmstate_says_so(near):
         network.make()
 
 
+def test_the_same_on_the_recorded_definitions(near, shared_folder):
+    """NMState's and Multus' own CustomResourceDefinitions take what is written, and drop nothing of it."""
+    network = Network(near(topology="network", crds=shared_folder + "/crds/platform"))
+    asked = {"bridge": {"type": "ovs-bridge", "name": "br-lm"}, "vlan": 3030, "nodes": [{"bond": {"ports": ["ens4f0"]}}]}
+    network.make(**asked)
+    assert not network.make(**asked)["changed"]
+    assert network.policy()["spec"]["desiredState"]["ovn"]["bridge-mappings"][0]["localnet"] == "migration-network"
+    network.use()
+    assert network.look(**asked)["in_place"]
+
+
 # -- waiting -----------------------------------------------------------------------------------------
 
 
@@ -343,5 +354,3 @@ def test_the_probe_is_refused_where_it_cannot_be_meant(network):
     with pytest.raises(BadInput, match="Give image"):
         network.probe(nodes=["hana-a", "hana-b"])
     assert network.probe(nodes=["hana-a", "hana-b"], image="tools", seconds=1)["image"] == "tools"
-
-
