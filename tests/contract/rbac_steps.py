@@ -21,6 +21,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import
 from ansible_collections.bigvm.live_migration.plugins.modules import (
     access_check_info,
     evacuation_plan_info,
+    hana_node_pool,
     hco_live_migration_config,
     maintenance_interlocks,
     migrate_vmi,
@@ -50,13 +51,23 @@ PAUSE = ["node_health_check", "machine_health_check"]
 TOPOLOGY = {
     "generation": "1.9",
     "live_migration": {"network": "migration-net"}, "network": {"name": "migration-net", "range": "10.200.5.0/24"},
-    "nodes": [{"names": ["node-a", "node-b"], "memory": "64Gi", "cpus": 32, "link": "10G", "nics": ["ens4f0"]}],
+    "nodes": [{"names": ["node-a", "node-b"], "memory": "64Gi", "cpus": 32, "link": "10G", "nics": ["ens4f0"]},
+              {"name": "node-c", "memory": "128Gi", "cpus": 32, "cordoned": True, "nics": ["ens4f0"], "labels": {
+                  "node-role.kubernetes.io/hana": "", "cpu-vendor.node.kubevirt.io/AMD": "true"}}],
     "vms": [{"name": "vm-1", "namespace": "default", "node": "node-a", "memory": "4Gi", "cpus": 2, "dirty_rate": "10M",
              "disk": "20Gi"},
             {"name": "vm-off", "namespace": "default", "memory": "2Gi", "cpus": 1}],
     "pods": [{"name": "web", "namespace": "web", "node": "node-b", "budget": {"minAvailable": 1}}],
     "kinds": ["ClusterVersion", "MachineConfigPool", "NodeMaintenance", "NodeHealthCheck", "MachineHealthCheck", "Machine",
-              "KubeDescheduler"],
+              "KubeDescheduler", "MachineConfig", "KubeletConfig", "PerformanceProfile", "Tuned"],
+    "objects": [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "openshift-cluster-node-tuning-operator"}},
+        {"apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfigPool", "metadata": {
+            "name": "hana", "labels": {"pools.operator.machineconfiguration.openshift.io/hana": ""}},
+         "spec": {"machineConfigSelector": {"matchLabels": {"machineconfiguration.openshift.io/role": "hana"}},
+                  "nodeSelector": {"matchLabels": {"node-role.kubernetes.io/hana": ""}}}},
+        {"apiVersion": "machineconfiguration.openshift.io/v1", "kind": "MachineConfig", "spec": {"kernelArguments": ["quiet"]},
+         "metadata": {"name": "00-hana", "labels": {"machineconfiguration.openshift.io/role": "hana"}}}],
 }
 # What else a cluster may serve: group: version, and plural: kind, namespaced
 MORE = (
@@ -322,6 +333,51 @@ def network_probe(actor):
     actor.do(migration_network_probe, name="second", seconds=1)
 
 
+def node_prep_check(actor):
+    actor.do(hana_node_pool, pool="hana", hugepages_1gi="16")
+
+
+def node_prep(actor):
+    """Begun, changed, rolled out on an empty node, ended."""
+    wanted = {"pool": "hana", "run": "r1", "reboot_ok": True}
+    actor.do(hana_node_pool, state="begun", hugepages_1gi="16", **wanted)
+    wanted.update(hugepages_1gi="8", topology_manager="best-effort")
+    actor.do(hana_node_pool, state="begun", **wanted)
+    actor.do(hana_node_pool, state="rolled", node="node-c", **wanted)
+    actor.do(hana_node_pool, state="returned", node="node-c", **wanted)
+    actor.do(hana_node_pool, state="ended", **wanted)
+
+
+def withdrawn(actor):
+    """Begun in each of the other ways, changed, and put back."""
+    wanted = {"pool": "hana", "run": "r1", "reboot_ok": True}
+    for method in ({"method": "machine_config"}, {"method": "tuned"},
+                   {"method": "performance_profile", "reserved_cpus": "0-3", "isolated_cpus": "4-31"}):
+        for pages in ("8", "16"):
+            actor.do(hana_node_pool, state="begun", hugepages_1gi=pages, **dict(wanted, **method))
+        actor.do(hana_node_pool, state="withdrawn", **wanted)
+
+
+def unprepared(site):
+    """The pool as it was, by somebody with all rights who needs no care: its node has no guest."""
+    group = "/apis/machineconfiguration.openshift.io/v1/"
+    paths = [group + "machineconfigs/99-hana-bigvm-hana", group + "kubeletconfigs/99-hana-bigvm-hana",
+             "/apis/performance.openshift.io/v2/performanceprofiles/bigvm-hana-hana",
+             "/apis/tuned.openshift.io/v1/namespaces/openshift-cluster-node-tuning-operator/tuneds/bigvm-hana-hana",
+             group + "machineconfigpools/hana-bigvm-roll"]
+    there = [path for path in paths if site.c.http("GET", path)[0] == 200]
+    note = "live-migration.bigvm.io/node-prep"
+    if not there and note not in (site.api.get(group + "machineconfigpools/hana")["metadata"].get("annotations") or {}):
+        return
+    site.api.patch("/api/v1/nodes/node-c", {"spec": {"taints": None, "unschedulable": None}, "metadata": {
+        "annotations": {note: None}, "labels": {"node-role.kubernetes.io/hana": "", "node-role.kubernetes.io/hana-bigvm-roll": None}}})
+    for path in there:
+        site.c.http("DELETE", path)
+    site.api.patch(group + "machineconfigpools/hana", {"spec": {"paused": False}, "metadata": {"annotations": {note: None}}})
+    site.c.wait(1200)
+    site.api.patch("/api/v1/nodes/node-c", {"spec": {"unschedulable": True}})
+
+
 def site_policy(actor):
     for cap in ("1Gi", "2Gi"):
         actor.do(migration_policy, name="gold", vmi_selector={"tier": "gold"}, bandwidth_per_migration=cap)
@@ -358,6 +414,7 @@ def tidy(site):
         run(node_hold, connection, name=name, state="released")
         site.api.patch("/api/v1/nodes/%s" % name, {
             "spec": {"unschedulable": None}, "metadata": {"annotations": {"rehearsal.bigvm.io/link": None}}})
+    unprepared(site)
     leases = "/apis/coordination.k8s.io/v1/namespaces/%s/leases" % KUBEVIRT
     for lease in site.api.list(leases).items:
         if lease["metadata"]["name"].startswith("live-migration-"):
@@ -376,11 +433,11 @@ def tidy(site):
 
 STEPS = (preflight, plan, node_gate, interlocks_check, migrate, cancel, evacuated, failing, stopped, hold, interlocks,
          settings_hold, site_policy, drain, restore, cluster_settings, network,
-         second_network, network_probe)
+         second_network, network_probe, node_prep_check, node_prep, withdrawn)
 FEATURE = {"cancel": "migrate", "evacuated": "migrate", "failing": "migrate", "stopped": "migrate", "site_policy": "settings_hold",
-           "network": "cluster_settings", "second_network": "migration_network"}
+           "network": "cluster_settings", "second_network": "migration_network", "withdrawn": "node_prep"}
 STILL = (preflight, plan, node_gate, interlocks_check, interlocks, settings_hold, site_policy)  # no KubeVirt has to act for these
-READING = (preflight, plan, node_gate, interlocks_check)
+READING = (preflight, plan, node_gate, interlocks_check, node_prep_check)
 FAIL = ("cancel", "failing", "stopped", "drain")  # as they should
 
 

@@ -31,7 +31,8 @@ PURPOSES = {
     "operator": ("migrate and maintain", "What the observer may, and: migrate, empty a node and give it back, hold settings "
                  "for single VMs, pause health checks, restore."),
     "administrator": ("settings of the whole cluster", "What the operator may, and: hold live migration settings in HyperConverged "
-                      "(maintenance_hold_cluster_settings, hco_live_migration_config), make a migration network and measure it."),
+                      "(maintenance_hold_cluster_settings, hco_live_migration_config), make a migration network and measure it, "
+                      "prepare the nodes of a pool (hana_node_pool)."),
 }
 
 

@@ -34,6 +34,7 @@ WIDTH = 78
 
 NMSTATE = "nmstate.io"
 KUBEVIRT, SUBRESOURCES = "kubevirt.io", "subresources.kubevirt.io"
+MACHINE_CONFIG = "machineconfiguration.openshift.io"
 POLICIES, HYPERCONVERGED = "migrations.kubevirt.io", "hco.kubevirt.io"
 VMIS, VMIMS = "virtualmachineinstances", "virtualmachineinstancemigrations"
 REFUSAL = re.compile(r'cannot (\w+) resource "([^"]+)" in API group "([^"]*)"')
@@ -42,17 +43,17 @@ MIGRATE_ROLE = "kubevirt.io:migrate"  # from KubeVirt 1.5 on nothing else grants
 # What a feature needs besides its own rows.
 INCLUDES = {
     "preflight": (), "plan": ("preflight",), "migrate": (), "node_gate": (), "hold": (), "interlocks_check": (),
-    "drain": (), "interlocks": ("interlocks_check",), "settings_hold": (), "cluster_settings": (), "restore": (),
-    "migration_network": (), "network_probe": ("migration_network",),
+    "node_prep_check": (), "node_prep": ("node_prep_check",), "drain": (), "interlocks": ("interlocks_check",),
+    "settings_hold": (), "cluster_settings": (), "restore": (), "migration_network": (), "network_probe": ("migration_network",),
     "maintain": ("plan", "migrate", "hold", "node_gate", "interlocks_check", "restore"),
 }
 FEATURES = tuple(INCLUDES)
 
 # For least-privilege roles: whoever has a later one has what is before it, too.
 ROLES = {
-    "observer": ("plan", "interlocks_check", "node_gate"),
+    "observer": ("plan", "interlocks_check", "node_gate", "node_prep_check"),
     "operator": ("maintain", "drain", "interlocks", "settings_hold"),
-    "administrator": ("cluster_settings", "migration_network", "network_probe"),
+    "administrator": ("cluster_settings", "migration_network", "network_probe", "node_prep"),
 }
 
 
@@ -195,6 +196,29 @@ def _rows():
         + need("network_probe", "", "pods/log", "get", OPERATOR, "nothing can be measured between the nodes")
         + need("network_probe", KUBEVIRT, VMIMS, "list", CLUSTER, "it could be measured beside a migration")
         + need("network_probe", "image.openshift.io", "imagestreams", "get", CLUSTER, "an image has to be named for the probe (image)")
+        # -- hana_node_pool
+        + need("node_prep_check", MACHINE_CONFIG, "machineconfigpools", "list", CLUSTER, "the pools of nodes are not known")
+        + need("node_prep_check", MACHINE_CONFIG, "machineconfigs", "get", CLUSTER, "what the nodes are made of is not known")
+        + need("node_prep_check", MACHINE_CONFIG, "kubeletconfigs", "list get", CLUSTER, "what the kubelets are told is not known")
+        + need("node_prep_check", "performance.openshift.io", "performanceprofiles", "list", CLUSTER,
+               "whether a PerformanceProfile rules the pool is not known")
+        + need("node_prep_check", "", "nodes", "list", CLUSTER, "the nodes of the pool are not known")
+        + may("node_prep_check", KUBEVIRT, "kubevirts", "list", CLUSTER, "either label of the CPU manager counts")
+        + may("node_prep_check", MACHINE_CONFIG, "controllerconfigs", "get", CLUSTER, "when the kubelets' CA is replaced is not known")
+        + need("node_prep", MACHINE_CONFIG, "machineconfigpools", "get create patch delete", CLUSTER,
+               "a pool cannot be paused, rolled out node by node and resumed")
+        + need("node_prep", MACHINE_CONFIG, "machineconfigs", "create patch", CLUSTER, "kernel arguments cannot be written")
+        + need("node_prep", MACHINE_CONFIG, "kubeletconfigs", "create patch", CLUSTER, "the CPU manager cannot be set")
+        + need("node_prep", "performance.openshift.io", "performanceprofiles", "get create patch", CLUSTER,
+               "a PerformanceProfile cannot be written")
+        + need("node_prep", "tuned.openshift.io", "tuneds", "get create patch", CLUSTER, "kernel arguments cannot be written by a Tuned object")
+        + need("node_prep", MACHINE_CONFIG, "machineconfigs", "delete", CLUSTER, "what was begun cannot be withdrawn")
+        + need("node_prep", MACHINE_CONFIG, "kubeletconfigs", "delete", CLUSTER, "what was begun cannot be withdrawn")
+        + need("node_prep", "performance.openshift.io", "performanceprofiles", "delete", CLUSTER, "what was begun cannot be withdrawn")
+        + need("node_prep", "tuned.openshift.io", "tuneds", "delete", CLUSTER, "what was begun cannot be withdrawn")
+        + need("node_prep", "", "nodes", "get patch", CLUSTER, "a node cannot be handed to the operator")
+        + need("node_prep", "", "pods", "list", CLUSTER, "whether a node is empty cannot be told")
+        + need("node_prep", KUBEVIRT, VMIS, "list", CLUSTER, "whether a node is empty cannot be told")
         # -- node_drain
         + need("drain", "", "nodes", "get", CLUSTER, "whether the node is cordoned cannot be told")
         + need("drain", "", "pods", "list watch", CLUSTER, "the other pods of the node are not known")

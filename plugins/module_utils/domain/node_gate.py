@@ -36,7 +36,8 @@ OLD_CPU_MANAGER = "cpumanager"
 CPU_MANAGER_SINCE = (1, 8)
 INTERFACE = "migration0"
 NETWORK_STATUS = ("k8s.v1.cni.cncf.io/network-status", "k8s.v1.cni.cncf.io/networks-status")  # the second: older multus
-OWN_TAINT = "node.kubernetes.io/unschedulable"  # what a cordon sets
+PREP_TAINT = "live-migration.bigvm.io/node-prep"  # keeps guests off a node that is handed to the machine-config operator
+OWN_TAINTS = ("node.kubernetes.io/unschedulable", PREP_TAINT)  # what a cordon sets, and what a preparation does
 COMPARED = ("hugepages-", "devices.kubevirt.io/")
 
 HANDLER = "Look at the virt-handler pod of the node (kubectl describe, its log)"
@@ -121,7 +122,7 @@ def _kubelet(node, before):
 
 def _taints(node):
     return {text(row, "key") for row in rows(node, "spec", "taints")
-            if row.get("effect") in ("NoSchedule", "NoExecute") and row.get("key") != OWN_TAINT}
+            if row.get("effect") in ("NoSchedule", "NoExecute") and row.get("key") not in OWN_TAINTS}
 
 
 def _handler(scene):

@@ -24,6 +24,11 @@ KINDS = {
     "MachineConfigPool": ("machineconfiguration.openshift.io", "v1", None, False, True, {
         "configuration": OPEN, "machineConfigSelector": OPEN, "nodeSelector": OPEN, "maxUnavailable": COUNTED,
         "paused": {"type": "boolean"}, "pinnedImageSets": ROWS, "osImageStream": OPEN}, ("mcp",)),
+    "KubeletConfig": ("machineconfiguration.openshift.io", "v1", None, False, True, {
+        "machineConfigPoolSelector": OPEN, "kubeletConfig": OPEN, "logLevel": COUNTED, "autoSizingReserved": {"type": "boolean"},
+        "tlsSecurityProfile": OPEN}, ()),
+    "PerformanceProfile": ("performance.openshift.io", "v2", None, False, True, None, ()),
+    "Tuned": ("tuned.openshift.io", "v1", "tuneds", True, True, None, ()),
     "NodeMaintenance": ("nodemaintenance.medik8s.io", "v1beta1", None, False, True,
                         {"nodeName": TEXT, "reason": TEXT}, ("nm",)),
     "NodeHealthCheck": ("remediation.medik8s.io", "v1alpha1", None, False, True, {

@@ -14,6 +14,9 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.crd
 HERE = __name__.rpartition(".")[0]
 ACTORS = {  # plural.group -> module, class
     "machineconfigpools.machineconfiguration.openshift.io": ("machine_config", "Actor"),
+    "kubeletconfigs.machineconfiguration.openshift.io": ("node_tuning", "KubeletConfigs"),
+    "performanceprofiles.performance.openshift.io": ("node_tuning", "PerformanceProfiles"),
+    "tuneds.tuned.openshift.io": ("node_tuning", "Tuneds"),
     "nodemaintenances.nodemaintenance.medik8s.io": ("node_maintenance", "Actor"),
     "nodehealthchecks.remediation.medik8s.io": ("health_checks", "NodeHealthChecks"),
     "machinehealthchecks.machine.openshift.io": ("health_checks", "MachineHealthChecks"),

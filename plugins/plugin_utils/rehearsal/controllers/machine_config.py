@@ -8,14 +8,23 @@
 A pool works when its rendered configuration (``spec.configuration.name``) is not the nodes' one: a MachineConfig of
 its role came, changed or went, or somebody wrote the name. A cordoned node is no candidate and counts as unavailable,
 so that a foreign cordon can stop a pool for ever; a drain that fails for an hour makes the pool Degraded; a paused
-pool does nothing (facts/preparation 2). Reboots take a node's ``rehearsal.bigvm.io/boot-seconds``.
+pool does nothing (facts/preparation 2; pkg/controller/node: getAllCandidateMachines leaves out nodes whose desired
+configuration is the pool's, sortNodeList orders by zone, then age). A change between configurations that make the same
+machine touches no node (pkg/daemon/update.go: no difference, no action): neither drain nor reboot. Reboots take a
+node's ``rehearsal.bigvm.io/boot-seconds``; after one the node has the huge pages of its kernel arguments, and its
+kubelet pins CPUs if its configuration says so.
 """
 
 from __future__ import annotations
 
 import json
 
-from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers import drainer, reboot
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.node_config import same_configuration
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers import (
+    drainer,
+    machine_config_content,
+    reboot,
+)
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.budgets import share
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.scheduler import selects
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.world import (
@@ -45,11 +54,16 @@ class Actor:
         self.store = world.store
         self.loop = Loop(world, self._pool)
         self._drains = {}
-        self.store.on_event(POOLS, lambda kind, obj, old: self._again())
+        self.store.on_event(POOLS, self._pool_seen)
         self.store.on_event("nodes", self._node)
         self.store.on_event(CONFIGS, self._config)
         for pool in self.store.list(POOLS):
             self._settle(pool)
+
+    def _pool_seen(self, kind, pool, old):
+        if kind == "ADDED" and not (pool["spec"].get("configuration") or {}).get("name"):
+            self._render(pool)
+        self._again()
 
     def _again(self):
         for pool in self.store.list(POOLS):
@@ -72,9 +86,14 @@ class Actor:
         selector = pool["spec"].get("machineConfigSelector")
         parts = [config for config in self.store.list(CONFIGS) if selects(selector, config["metadata"].get("labels") or {})
                  and not is_deleted(config)] if CONFIGS in self.store.resources else []
-        text = json.dumps([(part["metadata"]["name"], part.get("spec")) for part in parts], sort_keys=True)
+        parts = sorted((part for part in parts if not part["metadata"]["name"].startswith("rendered-")),
+                       key=lambda part: part["metadata"]["name"])
+        spec = machine_config_content.merged(parts)
+        text = json.dumps([[part["metadata"]["name"] for part in parts], spec], sort_keys=True)
         name = "rendered-%s-%016x" % (pool["metadata"]["name"], hash_of(text))
         source = [{"apiVersion": GROUP + "v1", "kind": "MachineConfig", "name": part["metadata"]["name"]} for part in parts]
+        if CONFIGS in self.store.resources and self.store.get(CONFIGS, "", name) is None:
+            self.store.create(CONFIGS, {"apiVersion": GROUP + "v1", "kind": "MachineConfig", "metadata": {"name": name}, "spec": spec})
         self.store.modify(POOLS, "", pool["metadata"]["name"], lambda new: new["spec"].update(
             configuration={"name": name, "source": source}))
 
@@ -128,6 +147,10 @@ class Actor:
 
     def _begin(self, node, target, pool):
         name = node["metadata"]["name"]
+        if self._same(_note_of(node, CURRENT), target):
+            self._note(node, **{DESIRED: target, STATE: "Working"})
+            self.world.after(LAG, lambda: self._note(node, **{CURRENT: target, STATE: "Done", REASON: ""}))
+            return
         self._note(node, **{DESIRED: target, STATE: "Working", DESIRED_DRAIN: "drain-" + target})
         self.store.record_event(self.store.get(POOLS, "", pool), "Normal", "SetDesiredConfig",
                                 "Targeted node %s to %s" % (name, target), "machineconfigcontroller")
@@ -141,9 +164,22 @@ class Actor:
 
         def drained():
             self._note(node, **{APPLIED_DRAIN: "drain-" + target, STATE: "Working"})
-            self.world.after(APPLY, lambda: reboot.of(self.world).begin(name, done=lambda: self._end(node, target)))
+            self.world.after(APPLY, lambda: self._reboot(node, target))
 
         self._drains[name] = drainer.Drain(self.world, name, drained, looked)
+
+    def _same(self, one, other):
+        if CONFIGS not in self.store.resources:
+            return False
+        return same_configuration(self.store.get(CONFIGS, "", one or "-"), self.store.get(CONFIGS, "", other))
+
+    def _reboot(self, node, target):
+        name = node["metadata"]["name"]
+        spec = (self.store.get(CONFIGS, "", target) or {}).get("spec") if CONFIGS in self.store.resources else None
+        if spec:
+            pages, pinned = machine_config_content.pages(spec), machine_config_content.cpu_manager(spec)
+            reboot.of(self.world).will_be(name, pages, pinned)
+        reboot.of(self.world).begin(name, done=lambda: self._end(node, target))
 
     def _end(self, node, target):
         self._note(node, **{CURRENT: target, STATE: "Done", REASON: "", DESIRED_DRAIN: "uncordon-" + target,

@@ -14,13 +14,15 @@ with their launcher. ``without`` names what does not come back:
 * ``cpumanager``: the kubelet's policy is not static any more
 * ``virt-handler``: its pod does not become ready; ``ready``: the node stays NotReady
 
-A later reboot without ``without`` brings everything back. Nothing here is drawn at random.
+A node's ``rehearsal.bigvm.io/boot-without`` says the same of its next boots. A later reboot without ``without`` brings
+everything back. Nothing here is drawn at random.
 """
 
 from __future__ import annotations
 
 import json
 
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import amount
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.target_pod import SCHEDULABLE
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import objects
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.kubelet import running
@@ -70,6 +72,7 @@ class Reboots:
         turn = self._turns[node] = self._turns.get(node, 0) + 1
         found = self.store.get("nodes", "", node)
         seconds = float(knob(found, "boot-seconds", USUAL) if seconds is None else seconds)
+        without = tuple(without) or tuple(filter(None, (knob(found, "boot-without", "") or "").split(",")))
         self._remember(found)
         down_already = node in self.world.down
         self.world.down.add(node)
@@ -83,6 +86,19 @@ class Reboots:
                 self._shut_down(node)
             self._break_copies(node)
         self.world.after(seconds, lambda: self._up(node, turn))
+
+    def will_be(self, node, pages=None, cpu_manager=None):
+        """What the next boot brings: so many 1 GiB pages, and whether the kubelet pins CPUs; None leaves it as it is."""
+        self._remember(self.store.get("nodes", "", node))
+        whole = self._whole[node]
+        if pages is not None:
+            free = whole["allocatable"]
+            total = (amount(free.get("memory")) or 0) + (amount(free.get("hugepages-1Gi")) or 0)
+            free["memory"] = "%dKi" % max(0, (total - pages * 1024 ** 3) // 1024)
+            whole["capacity"]["hugepages-1Gi"] = free["hugepages-1Gi"] = "%dGi" % pages if pages else "0"
+        if cpu_manager is not None:
+            keys = CPU_MANAGER if self.world.generation.cpu_manager_label else CPU_MANAGER[:1]
+            whole["labels"].update({key: "true" if cpu_manager else "false" for key in keys})
 
     def fence(self, node):
         """Power a node off and on: what ran there is declared dead at once, and its boot starts from the beginning."""
