@@ -118,7 +118,9 @@ options:
     type: str
     default: 6h
   timeout:
-    description: How long the operator and the reboot may take for one node, as a duration. A host with 12 TB tests its memory for 20 to 40 minutes.
+    description:
+      - How long the operator and the reboot may take for one node, as a duration.
+      - A host with 12 TB tests its memory for 20 to 40 minutes.
     type: str
     default: 2h
 extends_documentation_fragment:

@@ -313,6 +313,6 @@ def test_a_field_that_the_operator_keeps_is_its_own_words(pool):
         "name": "theirs"}, "spec": {"kubeletConfig": {"failSwapOn": False}, "machineConfigPoolSelector": {"matchLabels": {
             "pools.operator.machineconfiguration.openshift.io/hana": ""}}}})
     pool.cluster.wait(60)
-    with pytest.raises(LiveMigrationError, match="The operator refuses KubeletConfig theirs: .*failSwapOn is not allowed.*The pool stays paused"):
+    with pytest.raises(LiveMigrationError, match="operator refuses KubeletConfig theirs: .*failSwapOn is not allowed.*stays paused"):
         pool.do("begun", reboot_ok=True, adopt=["theirs"])
     assert json.dumps(pool.pool()["spec"]["paused"]) == "true"

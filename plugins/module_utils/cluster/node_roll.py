@@ -18,7 +18,15 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import LiveMigrationError, Refused
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import node_config, node_gate, node_roll
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import format_duration
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import condition, dig, key_of, labels, mapping, rows, text
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import (
+    condition,
+    dig,
+    key_of,
+    labels,
+    mapping,
+    rows,
+    text,
+)
 
 POLL = 30  # s between two looks
 RENDERED_WITHIN = 600  # s until the operator has made one configuration of what was written
@@ -39,7 +47,8 @@ def plan(api, name, wanted):
     iommu = node_roll.iommu_of(scene, wanted)
     adopted = {}
     for kind, found in (("MachineConfig", scene["machine_configs"]), ("KubeletConfig", scene["kubelet_configs"])):
-        adopted.update({kind: obj for obj in found if text(obj, "metadata", "name") in wanted["adopt"]})
+        named = [obj for obj in found if text(obj, "metadata", "name") in wanted["adopt"]]
+        adopted.update({kind: named[0]} if named else {})
     manifests = []
     if iommu != "?" and not (wanted["method"] == "performance_profile" and not (wanted["reserved_cpus"] and wanted["isolated_cpus"])):
         manifests = node_config.objects(scene["pool"], wanted, pages, iommu, adopted)
@@ -182,7 +191,8 @@ def _wait_empty(task, node_name):
     guests = ["%s/%s" % key_of(vmi) for vmi in api.list(path_of("kubevirt.io/v1", "virtualmachineinstances")).items
               if text(vmi, "status", "nodeName") == node_name and text(vmi, "status", "phase") not in FINAL]
     while True:
-        pods = api.list(path_of("v1", "pods"), labelSelector="kubevirt.io=virt-launcher", fieldSelector="spec.nodeName=%s" % node_name).items
+        pods = api.list(path_of("v1", "pods"), labelSelector="kubevirt.io=virt-launcher",
+                        fieldSelector="spec.nodeName=%s" % node_name).items
         there = guests or ["%s/%s" % key_of(pod) for pod in pods if text(pod, "status", "phase") not in FINAL]
         if not there:
             return
@@ -206,7 +216,7 @@ def _move_out(task, pool, node_name, run, changes):
         record = journals.journal_of(node)
         body = journals.body_of(dict(record, cordoned=False, phase="maintenance")) if record else {"metadata": {"annotations": {}}}
         body["metadata"]["annotations"][node_roll.NOTE] = node_roll.dump(note)
-        body["metadata"]["labels"] = dict({key: None for key in leaving}, **{node_roll.roll_label(name): ""})
+        body["metadata"]["labels"] = dict(dict.fromkeys(leaving), **{node_roll.roll_label(name): ""})
         taints = [row for row in there if row.get("key") not in node_gate.OWN_TAINTS]
         body["spec"] = {"taints": taints + [{"key": node_gate.PREP_TAINT, "effect": "NoSchedule"}], "unschedulable": None}
         return body
@@ -234,7 +244,8 @@ def _follow(task, name, run, node_name, end):
         state = node_roll.state_of(node, pool, {})
         trouble = notes.get(node_roll.REASON) if state == "degraded" else node_roll.pool_trouble(pool)
         if trouble:
-            raise LiveMigrationError("The machine-config operator could not update %s: %s." % (node_name, trouble.rstrip(".")), _STAYS % node_name)
+            raise LiveMigrationError("The machine-config operator could not update %s: %s." % (node_name, trouble.rstrip(".")),
+                                     _STAYS % node_name)
         ready = condition(node, "Ready").get("status") == "True"
         words = _words(node, state, ready)
         if target and state == "done" and ready and not journals.is_cordoned(node):

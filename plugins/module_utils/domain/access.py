@@ -211,7 +211,8 @@ def _rows():
         + need("node_prep", MACHINE_CONFIG, "kubeletconfigs", "create patch", CLUSTER, "the CPU manager cannot be set")
         + need("node_prep", "performance.openshift.io", "performanceprofiles", "get create patch", CLUSTER,
                "a PerformanceProfile cannot be written")
-        + need("node_prep", "tuned.openshift.io", "tuneds", "get create patch", CLUSTER, "kernel arguments cannot be written by a Tuned object")
+        + need("node_prep", "tuned.openshift.io", "tuneds", "get create patch", CLUSTER,
+               "kernel arguments cannot be written by a Tuned object")
         + need("node_prep", MACHINE_CONFIG, "machineconfigs", "delete", CLUSTER, "what was begun cannot be withdrawn")
         + need("node_prep", MACHINE_CONFIG, "kubeletconfigs", "delete", CLUSTER, "what was begun cannot be withdrawn")
         + need("node_prep", "performance.openshift.io", "performanceprofiles", "delete", CLUSTER, "what was begun cannot be withdrawn")

@@ -270,8 +270,9 @@ def _rotation(scene, wanted, name):
         return
     needed = len(scene["nodes"]) * wanted["node_time"]
     if scene["now"] + needed > moment:
-        yield problem("pause_past_rotation", "The kubelets' CA is replaced in %s, and a paused pool does not learn of it; %d nodes of pool %s "
-                      "are reckoned with %s." % (format_duration(max(0, moment - scene["now"])), len(scene["nodes"]), name, format_duration(needed)),
+        left = format_duration(max(0, moment - scene["now"]))
+        yield problem("pause_past_rotation", "The kubelets' CA is replaced in %s, and a paused pool does not learn of it; %d nodes of "
+                      "pool %s are reckoned with %s." % (left, len(scene["nodes"]), name, format_duration(needed)),
                       "Begin after the rotation, or say how long one node really takes (node_time).")
 
 
@@ -328,7 +329,8 @@ def _node_checks(node, scene, wanted, pages):
                      has_cpu_manager(node, scene["release"]),
                      "virt-handler sets the label from the kubelet's own state within two minutes; setting it by hand does not last.")
     if any(row.get("key") == PREP_TAINT for row in rows(node, "spec", "taints")):
-        yield _check("node %s: taint" % who, "%s is still there" % PREP_TAINT, False, "Run the preparation again: it goes on where it stopped.")
+        yield _check("node %s: taint" % who, "%s is still there" % PREP_TAINT, False,
+                     "Run the preparation again: it goes on where it stopped.")
 
 
 def _check(name, found, good, remedy):

@@ -21,7 +21,7 @@ def merged(parts):
     for part in parts:
         for key, value in (part.get("spec") or {}).items():
             if key == "kernelArguments":
-                spec[key] = spec[key] + [row for row in value or []]
+                spec[key] = spec[key] + list(value or [])
             elif key == "config":
                 files.update({row["path"]: row for row in ((value or {}).get("storage") or {}).get("files") or []})
             else:

@@ -98,7 +98,7 @@ class Reboots:
             whole["capacity"]["hugepages-1Gi"] = free["hugepages-1Gi"] = "%dGi" % pages if pages else "0"
         if cpu_manager is not None:
             keys = CPU_MANAGER if self.world.generation.cpu_manager_label else CPU_MANAGER[:1]
-            whole["labels"].update({key: "true" if cpu_manager else "false" for key in keys})
+            whole["labels"].update(dict.fromkeys(keys, "true" if cpu_manager else "false"))
 
     def fence(self, node):
         """Power a node off and on: what ran there is declared dead at once, and its boot starts from the beginning."""
