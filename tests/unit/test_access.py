@@ -236,7 +236,7 @@ def test_a_run_on_the_node_itself(tmp_path):
 
 @pytest.mark.parametrize("said, remedy", [
     ('nodes "a" is forbidden: User "u" cannot patch resource "nodes" in API group "" at the cluster scope',
-     "live-migration-operator (docs/rbac). Needed for: hold, restore."),
+     "live-migration-operator (docs/rbac). Needed for: hold, node_prep, restore."),
     ('x is forbidden: User "u" cannot create resource "pods/eviction" in API group "" in the namespace "n"', "Needed for: drain."),
     ('x is forbidden: User "u" cannot list resource "secrets" in API group "" at the cluster scope', "a role that grants it."),
     ("some proxy says no", "a role that grants it."), ("", "a role that grants it."),
