@@ -77,3 +77,25 @@ def test_made_again_asserted_measured_and_taken_back(role, cluster):
     assert order == sorted(order)
     rest = role(c, migration_network_state="absent")
     assert rest.rc == 0 and changed(rest) == 0
+
+
+def test_a_network_in_use_is_left_before_it_is_changed_and_used_again(role, cluster):
+    c = cluster(topology="network")
+    assert role(c).rc == 0
+    before = len(writes(c))
+    run = role(c, migration_network_mtu=8000)
+    assert run.rc == 0, run.output
+    assert "MTU on node worker-1: 8000 on ens4f0" in run.said and network_of(c) == "migration-network"
+    patched = [row["path"] for row in writes(c)[before:] if "hyperconvergeds" in row["path"]]
+    assert len(patched) == 2, "left, then used again"
+
+
+def test_bad_input_is_refused_before_the_first_write(role, cluster):
+    c = cluster(topology="network")
+    for wrong, said in (
+            ({"migration_network_nodes": [{"nic": "ens4f1"}]}, "ens4f1 on node worker-1: there is no such interface"),
+            ({"migration_network_namespace": "sap"}, "sap was asked for, and virt-handler looks in its own, openshift-cnv"),
+            ({"migration_network_nodes": []}, "migration_network_nodes (which card each node has) and migration_network_range")):
+        run = role(c, **wrong)
+        assert run.rc == 2 and said in run.said and "Traceback" not in run.output, run.output
+    assert writes(c) == []
