@@ -21,8 +21,10 @@ SCENARIOS = sorted(path.parent.name for path in EXTENSIONS.glob("molecule/*/mole
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
 GUEST = Path(__file__).with_name("guest_world.py")
 ON_A_GUEST = {path.parent.name for path in EXTENSIONS.glob("molecule/*/create.yml") if "guest_world.py" in path.read_text(encoding="utf-8")}
-# What needs more than one host runs in namespaces of its own, with real libvirt and real guests.
+# What needs more than one host runs in namespaces of its own, with real libvirt and real guests; and a pool of nodes is
+# prepared by a playbook around the role, with a test that also kills it in the middle.
 ELSEWHERE = {
+    "hana_node_prep": "tests/playbooks/test_prepare_cluster.py",
     "kvm_evacuation": "tests/lab/libvirt/test_host_maintenance_lab.py",
     "kvm_host_prep": "tests/lab/libvirt/test_host_prep_lab.py",
     "kvm_shared_storage": "tests/lab/libvirt/test_host_prep_lab.py",
