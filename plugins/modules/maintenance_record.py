@@ -156,7 +156,8 @@ SPEC = dict(
     state=dict(type="str", choices=["opened", "noted", "closed"], default="noted"),
     directory=dict(type="path", default="./records"),
     run=dict(type="str"),
-    kind=dict(type="str", choices=["node_maintenance", "preflight", "migrate", "restore", "node_prep", "kvm_host_maintenance", "kvm_restore"]),
+    kind=dict(type="str", choices=[
+        "node_maintenance", "preflight", "migrate", "restore", "node_prep", "kvm_host_maintenance", "kvm_restore"]),
     subject=dict(type="str"),
     phase=dict(type="str"),
     lines=dict(type="list", elements="str", default=[]),
