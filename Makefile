@@ -7,6 +7,7 @@ TREE := .build/ansible_collections/bigvm/live_migration
 RUN := $(PYTHON) $(TOOLS)/enter.py run
 TEST := $(PYTHON) $(TOOLS)/enter.py test
 SUITE := $(TEST) python $(TOOLS)/suite.py
+LAB_BUILD := $(TEST) python tests/lab/kubernetes/build.py
 BENCH := $(TEST) env PYTHONPATH=$(CURDIR)/.build
 
 # Recorded material shared between developers, when it lies beside the clone; tests that need it say so when it does not.
@@ -19,7 +20,7 @@ REHEARSAL := ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false 
 	ANSIBLE_CALLBACK_RESULT_FORMAT=yaml COLUMNS=80
 
 .DEFAULT_GOAL := help
-.PHONY: help rehearse test test-lab lab-libvirt lab-build lab-kubernetes lab-test rbac verdict roles venv deps tree unit contract playbooks integration sanity lint docs build molecule \
+.PHONY: help rehearse test test-lab lab-libvirt lab-build lab-kubernetes lab-test lab-kubevirt rbac verdict roles venv deps tree unit contract playbooks integration sanity lint docs build molecule \
 	bench-wait bench-start bench-plan bench-overhead fix changelog lock clean
 
 help: ## this list
@@ -41,14 +42,20 @@ test: ## everything that needs neither root nor long builds
 lab-libvirt: ## real libvirt hosts in namespaces, with real QEMU guests that really migrate
 	@$(SUITE) $@
 
-lab-build: ## the real control plane, built once from the Go module proxy (minutes)
-	@$(TEST) python tests/lab/kubernetes/build.py
+lab-build: ## the real control plane and KubeVirt's controllers, built once from the Go module proxy (minutes)
+	@$(LAB_BUILD) lab-kubernetes lab-kubevirt
 
-lab-kubernetes: lab-build ## start or stop a real control plane on loopback [ARGS=start|stop|status]
+lab-kubernetes: ## start or stop a real control plane on loopback [ARGS='start|stop|status [--kubevirt]']
+	@$(LAB_BUILD) lab-kubernetes $(if $(findstring --kubevirt,$(ARGS)),lab-kubevirt)
 	@$(TEST) python tests/lab/kubernetes/lab.py $(or $(ARGS),start)
 
-lab-test: lab-build ## the contract suite on the real control plane
+lab-test: ## the contract suite on the real control plane
+	@$(LAB_BUILD) lab-kubernetes
 	@$(SUITE) lab-kubernetes
+
+lab-kubevirt: ## our modules and playbooks against KubeVirt's own virt-api and virt-controller
+	-@$(LAB_BUILD) lab-kubernetes lab-kubevirt
+	@$(SUITE) lab-kubevirt
 
 test-lab: ## what needs root or long builds (the labs); what cannot be built is skipped and said
 	-@$(MAKE) --no-print-directory lab-build

@@ -20,6 +20,7 @@ A controller that raised fails the test, unless it set ``c.tolerate_errors``.
 
 ``BIGVM_CLUSTER=lab`` is the switch to a real control plane (tests/lab/kubernetes): tests marked ``any_cluster`` run
 on it, all others are left out. ``@pytest.mark.embedded("why")`` takes single tests of such a module out.
+``BIGVM_CLUSTER=kubevirt`` is the same with KubeVirt's own controllers (tests/lab/kubevirt) and ``any_kubevirt``.
 """
 
 from __future__ import annotations
@@ -153,7 +154,9 @@ def _factory(folder_of):
 
 # -- the switch: embedded cluster or lab ------------------------------------
 
-LAB = os.environ.get("BIGVM_CLUSTER", "embedded") == "lab"
+WHICH = os.environ.get("BIGVM_CLUSTER", "embedded")
+LAB = WHICH == "lab"
+RELEASE = "1.9"  # of KubeVirt in the lab
 
 
 def pytest_configure(config):
@@ -161,15 +164,21 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "any_cluster: true of any API server; runs on the embedded cluster and on the lab")
     config.addinivalue_line("markers", "embedded(why): of such a module, but only for the embedded cluster")
     config.addinivalue_line("markers", "lab: only for the lab")
+    config.addinivalue_line("markers", "any_kubevirt: true of KubeVirt; runs on the embedded cluster and on its own controllers")
+    config.addinivalue_line("markers", "kubevirt: only for the lab with KubeVirt")
 
 
 def pytest_collection_modifyitems(config, items):
     """Leave out what is not for the chosen cluster."""
     def fits(item):
+        if WHICH == "kubevirt":
+            release = getattr(item, "callspec", None) and item.callspec.params.get("generation", RELEASE)
+            return bool(item.get_closest_marker("kubevirt")) or (
+                bool(item.get_closest_marker("any_kubevirt")) and release in (None, RELEASE))
         if LAB:
             return bool(item.get_closest_marker("lab")) or (
                 bool(item.get_closest_marker("any_cluster")) and not item.get_closest_marker("embedded"))
-        return not item.get_closest_marker("lab")
+        return not (item.get_closest_marker("lab") or item.get_closest_marker("kubevirt"))
 
     left = [item for item in items if fits(item)]
     if len(left) < len(items):
@@ -180,11 +189,40 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(scope="session")
 def lab():
     """The lab's control plane, started once; skips, and says why, where it cannot be had."""
-    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lab", "kubernetes"))
+    _lab_modules("kubernetes")
     import lab_cluster
 
     with lab_cluster.running() as said:
         yield said
+
+
+@pytest.fixture(scope="session")
+def site():
+    """The lab with KubeVirt's own controllers, started once; skips, and says why, where it cannot be had."""
+    _lab_modules("kubernetes", "kubevirt")
+    import lab_cluster
+
+    with lab_cluster.running(kubevirt=True) as said:
+        yield said
+
+
+def _lab_modules(*names):
+    for name in names:
+        sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "lab", name))
+
+
+@pytest.fixture
+def kubevirt(site):
+    """Make clusters of the lab for one test, one at a time: ``kubevirt(topology=...)``."""
+    import kubevirt_cluster
+
+    def make(topology="tiny", generation=None):
+        assert generation in (None, RELEASE), "the lab has KubeVirt " + RELEASE
+        one = kubevirt_cluster.KubevirtCluster(site)
+        one.load(topology)
+        return one
+
+    yield make
 
 
 @contextlib.contextmanager
@@ -206,6 +244,9 @@ def _lab_factory(request):
 @pytest.fixture
 def cluster(request, tmp_path_factory):
     """Make servers for one test: ``cluster(topology=..., generation=..., crds=..., objects=..., bare=...)``."""
+    if WHICH == "kubevirt":
+        yield request.getfixturevalue("kubevirt")
+        return
     with _lab_factory(request) if LAB else _factory(lambda: tmp_path_factory.mktemp("cluster")) as make:
         yield make
 

@@ -27,6 +27,8 @@ def tiny(near):
     return Steps(near(topology="tiny"))
 
 
+@pytest.mark.any_kubevirt
+@pytest.mark.any_kubevirt
 @pytest.mark.parametrize("spec, code, said", [
     ({}, 422, "vmiName is missing"),
     ({"vmiName": "nobody"}, 400, 'the VMI "default/nobody" does not exist'),
@@ -40,12 +42,14 @@ def test_refusals_at_creation(tiny, spec, code, said):
         assert 'admission webhook "migration-create-validator.kubevirt.io" denied the request: ' in answer[1]
 
 
+@pytest.mark.any_kubevirt
 def test_dry_run_runs_the_webhooks_and_stores_nothing(tiny):
     code, said, made = post(tiny, {"vmiName": "vm-1", "addedNodeSelector": {"kubernetes.io/hostname": "node-b"}})
     assert code == 201 and made["metadata"]["labels"]["kubevirt.io/vmi-name"] == "vm-1"
     assert made["spec"]["addedNodeSelector"] == {"kubernetes.io/hostname": "node-b"} and tiny.vmims() == []
 
 
+@pytest.mark.any_kubevirt
 def test_guest_that_cannot_move_is_refused_with_its_reason(near):
     steps = Steps(near(topology="blocked"), "sap-prod")
     code, said, body = post(steps, {"vmiName": "app-local"})
@@ -63,6 +67,7 @@ def test_finished_guest_and_unplaceable_guest(near):
     assert code == 400 and said.endswith("Cannot migrate VMI in finalized state.")
 
 
+@pytest.mark.any_kubevirt
 def test_update_of_a_migration(near):
     steps = Steps(near(topology="tiny"))
     name = steps.migrate("vm-1")
@@ -74,7 +79,9 @@ def test_update_of_a_migration(near):
     code, data, headers = patch({"spec": {"addedNodeSelector": {"a": "b"}}})
     assert code == 422 and "update of Migration object's spec is restricted" in data["message"]
     code, data, headers = patch({"metadata": {"labels": {"kubevirt.io/vmi-name": "vm-2"}}})
-    assert code == 422 and "cannot be changed" in data["message"]
+    assert code == 422 and "selector label can't be modified on an in-flight migration" in data["message"]
+    code, data, headers = patch({"metadata": {"labels": {"kubevirt.io/vmi-name": None}}})
+    assert code == 422 and "selector label can't be removed from an in-flight migration" in data["message"]
     assert patch({"metadata": {"labels": {"mine": "yes"}}})[0] == 200
 
 
@@ -108,12 +115,14 @@ def test_hyperconverged_belongs_into_its_namespace(tiny):
 # -- policies (facts 5) ------------------------------------------------------------------
 
 
+@pytest.mark.any_kubevirt
 def policy(name, namespace=None, vmi=None, **spec):
     selectors = {key: value for key, value in (("namespaceSelector", namespace), ("virtualMachineInstanceSelector", vmi)) if value}
     return {"apiVersion": "migrations.kubevirt.io/v1alpha1", "kind": "MigrationPolicy", "metadata": {"name": name},
             "spec": dict(spec, selectors=selectors)}
 
 
+@pytest.mark.any_kubevirt
 def test_the_policy_with_the_most_matching_labels_wins_whole(near):
     steps = Steps(near(topology="tiny"))
     steps.configure(progressTimeout=99)

@@ -15,6 +15,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import Rejected
 
 
+@pytest.mark.any_kubevirt
 @pytest.mark.parametrize("generation", ["1.6", "1.9"])
 def test_happy_path_in_order(near, generation):
     steps = Steps(near(topology="tiny", generation=generation))
@@ -77,6 +78,7 @@ def test_state_before_the_handoff_is_the_previous_migrations(near):
     assert steps.vmi("vm-1")["status"]["nodeName"] == "node-a"  # going back is allowed
 
 
+@pytest.mark.any_kubevirt
 def test_target_pod_is_rendered_as_kubevirt_does(near):
     steps = Steps(near(topology="default"), "sap-prod")
     name = steps.migrate("hana-prod", addedNodeSelector={"kubernetes.io/hostname": "hana-b"})
@@ -103,6 +105,7 @@ def test_target_pod_is_rendered_as_kubevirt_does(near):
     steps.until(lambda: steps.migration(name) is None)
 
 
+@pytest.mark.any_kubevirt
 def test_frozen_host_model_lets_a_guest_return(near):
     """The second move reuses the labels of the source pod, not of the present node (facts 3.5)."""
     steps = Steps(near(topology="tiny"))
@@ -146,6 +149,7 @@ def test_unschedulable_target_fails_after_300_seconds(near):
     assert any("removed" in event["message"] for event in steps.events("FailedMigration"))
 
 
+@pytest.mark.any_kubevirt
 def test_pod_stuck_in_creation_fails_after_900_seconds(near):
     steps = Steps(near(topology="tiny"))
     steps.annotate(VMIS, "vm-1", fail="pod-stuck")
@@ -158,6 +162,7 @@ def test_pod_stuck_in_creation_fails_after_900_seconds(near):
     assert steps.phase(short) == "Failed"
 
 
+@pytest.mark.any_kubevirt
 def test_only_the_newest_five_are_kept(near):
     steps = Steps(near(topology="tiny"))
     names = []
@@ -202,6 +207,7 @@ def test_target_pod_that_dies_fails_the_migration(near):
     assert any("shutdown" in event["message"] for event in steps.events("FailedMigration"))
 
 
+@pytest.mark.any_kubevirt
 def test_failed_migration_never_hands_over_later(near):
     """The copy would have been through a minute after its target had died."""
     steps = Steps(near(topology="tiny"))

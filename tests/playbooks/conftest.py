@@ -7,13 +7,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+<<<<<<< HEAD
 
 FQCN = "bigvm.live_migration."
 READABLE = {
@@ -76,6 +74,9 @@ class Operator:
         return subprocess.Popen(
             self.command(playbook, **variables), cwd=self.folder, env=self.environment(), text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+=======
+from shell import Operator
+>>>>>>> be0cceb (KubeVirt 1.9's own virt-api and virt-controller in the lab, a node simulator, contract tests and the verdict on them)
 
 
 @pytest.fixture

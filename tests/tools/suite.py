@@ -133,6 +133,7 @@ PARTS = [
     Part("build", [sys.executable, str(TOOLS / "tarball.py")], by_exit(r"galaxy\.yml|MANIFEST\.json")),
     Part("ratchet", [sys.executable, str(TOOLS / "ratchet.py")], by_exit()),
     pytest("lab-kubernetes", "tests/lab/kubernetes", "tests/contract", BIGVM_CLUSTER="lab"),
+    pytest("lab-kubevirt", "tests/lab/kubevirt", "tests/contract", BIGVM_CLUSTER="kubevirt"),
     pytest("lab-libvirt", "tests/lab/libvirt"),
     pytest("lab-prometheus", "tests/lab/prometheus"),
     pytest("molecule", "tests/molecule", "-n", "2"),

@@ -34,6 +34,15 @@ def test_every_row_names_a_test_or_a_reason():
             assert "def %s(" % function in (TESTS / "contract" / name).read_text(encoding="utf-8"), (fact, name, function)
 
 
+def test_what_kubevirt_itself_confirms_is_marked_so():
+    """A row says `kubevirt` exactly when one of its tests runs on KubeVirt's own controllers as well."""
+    for fact, text in rows().items():
+        marked = [function for name, function in re.findall(r"(test_\w+\.py)::(test_\w+)", text) if re.search(
+            r"@pytest\.mark\.any_kubevirt\n(?:@.*\n|    .*\n|\]\)\n)*def %s\(" % function,
+            (TESTS / "contract" / name).read_text(encoding="utf-8"))]
+        assert bool(marked) is bool(re.match(r"(?:real[^:]*, )?kubevirt: ", text)), (fact, marked)
+
+
 def test_facts_without_a_test_get_fewer():
     without = sum("::" not in text for text in rows().values())
     assert "api-facts-without-test %d" % without in (TESTS / "ratchet").read_text(encoding="utf-8").splitlines()

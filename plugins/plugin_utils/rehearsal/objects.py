@@ -81,7 +81,7 @@ def node(name, generation, memory="1Ti", cpus=64, hugepages_1gi="0", hugepages_2
     reserved = min(16 * 1024 ** 3, total // 20)  # kept back for the system and eviction
     devices = {"devices.kubevirt.io/" + device: "1k" for device in ("kvm", "tun", "vhost-net")}
     capacity = dict(devices, cpu=str(cpus), memory="%dKi" % (total // 1024), pods="250")
-    capacity.update({"hugepages-1Gi": str(hugepages_1gi), "hugepages-2Mi": str(hugepages_2mi)})
+    capacity.update({"hugepages-1Gi": str(hugepages_1gi), "hugepages-2Mi": str(hugepages_2mi), "ephemeral-storage": "500Gi"})
     allocatable = dict(capacity, cpu="%dm" % (1000 * cpus - 500), memory="%dKi" % max(0, (plain - reserved) // 1024))
     obj = {
         "apiVersion": "v1", "kind": "Node",

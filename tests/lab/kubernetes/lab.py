@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A real control plane on this machine: ``lab.py start|stop|status [--dir DIR] [--owner PID] [--hours N]``.
+"""A real control plane on this machine: ``lab.py start|stop|status [--dir DIR] [--owner PID] [--hours N] [--kubevirt]``.
 
 etcd, kube-apiserver, kube-controller-manager, kube-scheduler and KWOK, on the loopback, below one folder. A
 supervisor starts them and ends with the owner (a process), after the hours, or when one of the five ends; they
@@ -33,6 +33,7 @@ import parts
 START_WITHIN = 120.0
 STOP_WITHIN = 20.0
 STATE = "state.json"
+KUBEVIRT = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "kubevirt")
 
 
 class Failed(Exception):
@@ -47,12 +48,16 @@ def default_folder():
 # -- the commands ----------------------------------------------------------
 
 
-def start(folder, owner=None, hours=4.0):
+def start(folder, owner=None, hours=4.0, kubevirt=False):
     """Start a lab in ``folder``, or find the one that runs there; returns its connection (dict).
+
+    :param kubevirt: with KubeVirt's own controllers (tests/lab/kubevirt) on it.
 
     :raises Missing: when a program is not there. :raises Failed: with the end of the log that says why.
     """
     programs = build.programs()
+    if kubevirt:
+        build.programs("lab-kubevirt")
     said = status(folder)
     if said["state"] == "started":
         return said
@@ -61,7 +66,7 @@ def start(folder, owner=None, hours=4.0):
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.close(reading)
-        _supervisor(folder, programs, owner, hours, writing)
+        _supervisor(folder, programs, owner, hours, kubevirt, writing)
     os.close(writing)
     with os.fdopen(reading) as stream:
         failure = stream.read()
@@ -101,7 +106,7 @@ def status(folder):
 # -- the supervisor --------------------------------------------------------
 
 
-def _supervisor(folder, programs, owner, hours, told):
+def _supervisor(folder, programs, owner, hours, kubevirt, told):
     """Never returns. A grandchild in a session of its own; ``told`` (a descriptor) gets why it failed, or is closed."""
     os.setsid()
     if os.fork():
@@ -114,7 +119,7 @@ def _supervisor(folder, programs, owner, hours, told):
     running, code = {}, 0
     signal.signal(signal.SIGTERM, lambda *_ignored: sys.exit(0))
     try:
-        said = _bring_up(folder, programs, running)
+        said = _bring_up(folder, programs, running, kubevirt)
         _publish(folder, said)
         os.close(told)
         told = None
@@ -145,20 +150,35 @@ def _supervisor(folder, programs, owner, hours, told):
         os._exit(code)
 
 
-def _bring_up(folder, programs, running):
-    said = parts.write_files(folder)
-    lines = parts.commands(said, programs)
-    host = "https://127.0.0.1:%d" % said["ports"]["kube-apiserver"]
-    for name, line in lines.items():
+def _bring_up(folder, programs, running, kubevirt):
+    def spawn(name, words, **variables):
         with open(os.path.join(folder, name + ".log"), "wb") as log:
-            running[name] = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder,
-                                             env={"PATH": os.environ.get("PATH", ""), "HOME": folder}, preexec_fn=_die_with_parent)
+            running[name] = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, preexec_fn=_die_with_parent,
+                env={"PATH": os.environ.get("PATH", ""), "HOME": folder, **variables})
+
+    said = parts.write_files(folder)
+    said["host"] = "https://127.0.0.1:%d" % said["ports"]["kube-apiserver"]
+    for name, words in parts.commands(said, programs).items():
+        spawn(name, words)
         if name == "kube-apiserver":
-            _ready(folder, running, host, said["token"])
+            _ready(folder, running, said["host"], said["token"])
+    if kubevirt:
+        _with_kubevirt(folder, said, running, spawn)
     time.sleep(0.3)
     _check(folder, running)
-    said.update(host=host)
     return said
+
+
+def _with_kubevirt(folder, said, running, spawn):
+    sys.path.insert(0, KUBEVIRT)
+    import install
+
+    try:
+        install.bring_up(said, spawn)
+    except Exception as exc:
+        _check(folder, running)  # one that ended says more
+        raise Failed("KubeVirt did not come up: %s: %s" % (type(exc).__name__, exc)) from exc
 
 
 def _ready(folder, running, host, token):
@@ -245,10 +265,11 @@ def main(words=None):
     parser.add_argument("--dir", default=default_folder())
     parser.add_argument("--owner", type=int, help="end when this process is gone")
     parser.add_argument("--hours", type=float, default=4.0, help="end after this time")
+    parser.add_argument("--kubevirt", action="store_true", help="with KubeVirt's own controllers")
     asked = parser.parse_args(words)
     folder = os.path.abspath(asked.dir)
     try:
-        said = start(folder, asked.owner, asked.hours) if asked.command == "start" else globals()[asked.command](folder)
+        said = start(folder, asked.owner, asked.hours, asked.kubevirt) if asked.command == "start" else globals()[asked.command](folder)
     except (build.Missing, Failed) as exc:
         print(exc, file=sys.stderr)
         return 1

@@ -31,11 +31,20 @@ RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
 @contextlib.contextmanager
-def running():
-    """A lab that ends with this process, however that ends; yields its connection."""
+def running(kubevirt=False):
+    """A lab that ends with this process, however that ends; yields its connection.
+
+    ``BIGVM_LAB`` names the folder of one that runs already; it is used, and left running.
+    """
+    given = os.environ.get("BIGVM_LAB")
+    if given:
+        said = lab.status(given)
+        assert said["state"] == "started", "no lab runs in %s" % given
+        yield said
+        return
     folder = os.path.join(tempfile.gettempdir(), "bigvm-lab-%d-%d" % (os.getuid(), os.getpid()))
     try:
-        said = lab.start(folder, owner=os.getpid(), hours=2)
+        said = lab.start(folder, owner=os.getpid(), hours=2, kubevirt=kubevirt)
     except build.Missing as exc:
         pytest.skip(str(exc))
     try:

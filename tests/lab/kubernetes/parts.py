@@ -41,23 +41,23 @@ def write_files(folder):
     said = {"folder": folder, "token": secrets.token_urlsafe(24), "ports": {}}
     for name in ("etcd", "etcd-peer", "kube-apiserver", "kwok"):
         said["ports"][name] = free_port()
-    _write(folder, "ca.crt", authority.cert_pem.bytes())
+    write(folder, "ca.crt", authority.cert_pem.bytes())
     leaf = authority.issue_cert("127.0.0.1", "localhost", "kubernetes.default.svc")
-    _write_pair(folder, "server", leaf)
+    write_pair(folder, "server", leaf)
     for name, (user, group) in COMPONENTS.items():
-        _write_pair(folder, name, authority.issue_cert("%s.lab" % name.replace(":", "-"), common_name=user, organization_name=group))
-        _write(folder, name + ".kubeconfig", json.dumps(_kubeconfig(folder, said, name)))
+        write_pair(folder, name, authority.issue_cert("%s.lab" % name.replace(":", "-"), common_name=user, organization_name=group))
+        write(folder, name + ".kubeconfig", json.dumps(kubeconfig(said, _certificate(folder, name))))
     front = trustme.CA(organization_name="bigvm lab front proxy")
-    _write(folder, "front-ca.crt", front.cert_pem.bytes())
-    _write_pair(folder, "front", front.issue_cert("front.lab", common_name="front-proxy-client"))
+    write(folder, "front-ca.crt", front.cert_pem.bytes())
+    write_pair(folder, "front", front.issue_cert("front.lab", common_name="front-proxy-client"))
     key = ec.generate_private_key(ec.SECP256R1())
-    _write(folder, "accounts.key", key.private_bytes(
+    write(folder, "accounts.key", key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
-    _write(folder, "accounts.pub", key.public_key().public_bytes(
+    write(folder, "accounts.pub", key.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo))
-    _write(folder, "tokens.csv", '%s,kubernetes-admin,1,"system:masters"\n' % said["token"])
-    _write(folder, "audit.json", json.dumps(AUDIT))
-    _write(folder, "kubeconfig", json.dumps(_kubeconfig(folder, said, None)))
+    write(folder, "tokens.csv", '%s,kubernetes-admin,1,"system:masters"\n' % said["token"])
+    write(folder, "audit.json", json.dumps(AUDIT))
+    write(folder, "kubeconfig", json.dumps(kubeconfig(said, {"token": said["token"]})))
     return said
 
 
@@ -104,32 +104,37 @@ def commands(said, programs):
         ],
         "kwok": [
             "--kubeconfig=" + at("kwok.kubeconfig"), "--manage-nodes-with-annotation-selector=kwok.x-k8s.io/node=fake",
-            "--node-ip=127.0.0.1", "--cidr=10.128.0.0/9",
+            "--node-ip=127.0.0.1", "--cidr=10.128.0.0/9", "--node-lease-duration-seconds=40",
             "--server-address=127.0.0.1:%d" % ports["kwok"],
         ] + ["--config=" + path for path in sorted(glob.glob(os.path.join(HERE, "stages", "*.yaml")))],
     }
     return {name: [programs[name]] + arguments for name, arguments in wanted.items()}
 
 
-def _kubeconfig(folder, said, component):
-    user = {"token": said["token"]} if component is None else {
-        "client-certificate": os.path.join(folder, component + ".crt"), "client-key": os.path.join(folder, component + ".key")}
+def _certificate(folder, component):
+    return {"client-certificate": os.path.join(folder, component + ".crt"), "client-key": os.path.join(folder, component + ".key")}
+
+
+def kubeconfig(said, user):
+    """A kubeconfig for the lab; ``user`` (dict) has a token or a certificate."""
     return {
         "apiVersion": "v1", "kind": "Config", "current-context": "lab",
         "clusters": [{"name": "lab", "cluster": {
             "server": "https://127.0.0.1:%d" % said["ports"]["kube-apiserver"],
-            "certificate-authority": os.path.join(folder, "ca.crt")}}],
+            "certificate-authority": os.path.join(said["folder"], "ca.crt")}}],
         "users": [{"name": "lab", "user": user}],
         "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
     }
 
 
-def _write_pair(folder, name, leaf):
-    _write(folder, name + ".crt", b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-    _write(folder, name + ".key", leaf.private_key_pem.bytes())
+def write_pair(folder, name, leaf):
+    """A certificate with its chain, and its key."""
+    write(folder, name + ".crt", b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
+    write(folder, name + ".key", leaf.private_key_pem.bytes())
 
 
-def _write(folder, name, content):
+def write(folder, name, content):
+    """A file that only its owner reads."""
     handle = os.open(os.path.join(folder, name), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(handle, "wb") as stream:
         stream.write(content.encode() if isinstance(content, str) else content)

@@ -108,8 +108,8 @@ class Admission:
             raise denied(UPDATE_HOOK, "update of Migration object's spec is restricted", 422, "spec")
         label = (vmim["metadata"].get("labels") or {}).get(VMI_NAME)
         if phase_of(old) not in FINAL and label != (old["metadata"].get("labels") or {}).get(VMI_NAME):
-            raise denied(UPDATE_HOOK, "the label %s cannot be changed or removed while the migration is not finished"
-                         % VMI_NAME, 422, "metadata.labels")
+            raise denied(UPDATE_HOOK, "selector label can't be %s an in-flight migration" % (
+                "modified on" if label else "removed from"), 422, "metadata.labels")
 
     # -- instances ---------------------------------------------------------------
 
