@@ -70,7 +70,7 @@ def test_migrate_vmi_moves_to_the_named_node_and_back(kubevirt):
 
 def test_migrate_vmi_empties_a_node_within_the_limits(kubevirt):
     c = kubevirt()
-    done = run(c, vms=[{"name": "vm-1"}, {"name": "vm-2"}], namespace="default", away_from=["node-a"])
+    done = run(c, vms=[{"name": name, "namespace": "default"} for name in ("vm-1", "vm-2")], away_from=["node-a"])
     assert not done.failed, done.message
     assert places(c) == {"vm-1": "node-b", "vm-2": "node-b"}
 
@@ -137,6 +137,7 @@ def test_the_maintenance_playbook(kubevirt, tmp_path):
     """Settings held by a policy that wins, the node emptied and cordoned, all of it taken back."""
     c = kubevirt()
     c.configure(bandwidthPerMigration="64Mi")
+    c.add_hyperconverged()
     operator, asked = Operator(tmp_path), {
         "maintenance_node": "node-a", "live_migration_connection": c.connection, "maintenance_drain_rest": False,
         "maintenance_settings": {"bandwidth_per_migration": "0", "completion_timeout_per_gib": 60}}

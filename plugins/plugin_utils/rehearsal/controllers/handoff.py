@@ -14,6 +14,9 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.con
     TARGET_LABEL,
 )
 
+MAX_DOWNTIME = 900  # ms
+UTILITY_VOLUMES = 150  # s
+
 
 def hand_over(world, vmim, vmi, pod):
     """Give a VMI to the virt-handlers of both nodes; ``pod`` is the target pod, which is ready."""
@@ -49,4 +52,8 @@ def effective(world, vmi):
     config["bandwidthPerMigration"] = str(config.get("bandwidthPerMigration") or "0")
     if not world.generation.disruption:
         config.pop("allowWorkloadDisruption", None)
+    if world.generation.downtime:
+        config.setdefault("maxDowntimeMs", MAX_DOWNTIME)
+    if world.generation.waits_for_volumes:
+        config["utilityVolumesTimeout"] = UTILITY_VOLUMES
     return config, winner["metadata"]["name"] if winner else None
