@@ -28,7 +28,6 @@ def tiny(near):
 
 
 @pytest.mark.any_kubevirt
-@pytest.mark.any_kubevirt
 @pytest.mark.parametrize("spec, code, said", [
     ({}, 422, "vmiName is missing"),
     ({"vmiName": "nobody"}, 400, 'the VMI "default/nobody" does not exist'),
@@ -85,6 +84,7 @@ def test_update_of_a_migration(near):
     assert patch({"metadata": {"labels": {"mine": "yes"}}})[0] == 200
 
 
+@pytest.mark.any_kubevirt
 def test_guests_spec_and_reserved_labels_are_kubevirts(tiny):
     path = path_of(KUBEVIRT, VMIS, "default", "vm-2")
 
@@ -115,14 +115,12 @@ def test_hyperconverged_belongs_into_its_namespace(tiny):
 # -- policies (facts 5) ------------------------------------------------------------------
 
 
-@pytest.mark.any_kubevirt
 def policy(name, namespace=None, vmi=None, **spec):
     selectors = {key: value for key, value in (("namespaceSelector", namespace), ("virtualMachineInstanceSelector", vmi)) if value}
     return {"apiVersion": "migrations.kubevirt.io/v1alpha1", "kind": "MigrationPolicy", "metadata": {"name": name},
             "spec": dict(spec, selectors=selectors)}
 
 
-@pytest.mark.any_kubevirt
 def test_the_policy_with_the_most_matching_labels_wins_whole(near):
     steps = Steps(near(topology="tiny"))
     steps.configure(progressTimeout=99)
@@ -160,6 +158,7 @@ def test_a_policy_counts_from_the_handoff_on(near):
     assert state["migrationPolicyName"] == "late" and state["migrationConfiguration"]["completionTimeoutPerGiB"] == 55
 
 
+@pytest.mark.any_kubevirt
 def test_policies_are_checked(tiny):
     def create(**spec):
         return tiny.cluster.http("POST", POLICIES + "?dryRun=All", dict(policy("p", vmi={"a": "b"}, **spec)))[0]

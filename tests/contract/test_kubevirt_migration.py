@@ -15,7 +15,6 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import Rejected
 
 
-@pytest.mark.any_kubevirt
 @pytest.mark.parametrize("generation", ["1.6", "1.9"])
 def test_happy_path_in_order(near, generation):
     steps = Steps(near(topology="tiny", generation=generation))
@@ -78,7 +77,6 @@ def test_state_before_the_handoff_is_the_previous_migrations(near):
     assert steps.vmi("vm-1")["status"]["nodeName"] == "node-a"  # going back is allowed
 
 
-@pytest.mark.any_kubevirt
 def test_target_pod_is_rendered_as_kubevirt_does(near):
     steps = Steps(near(topology="default"), "sap-prod")
     name = steps.migrate("hana-prod", addedNodeSelector={"kubernetes.io/hostname": "hana-b"})
@@ -105,7 +103,6 @@ def test_target_pod_is_rendered_as_kubevirt_does(near):
     steps.until(lambda: steps.migration(name) is None)
 
 
-@pytest.mark.any_kubevirt
 def test_frozen_host_model_lets_a_guest_return(near):
     """The second move reuses the labels of the source pod, not of the present node (facts 3.5)."""
     steps = Steps(near(topology="tiny"))
@@ -149,7 +146,6 @@ def test_unschedulable_target_fails_after_300_seconds(near):
     assert any("removed" in event["message"] for event in steps.events("FailedMigration"))
 
 
-@pytest.mark.any_kubevirt
 def test_pod_stuck_in_creation_fails_after_900_seconds(near):
     steps = Steps(near(topology="tiny"))
     steps.annotate(VMIS, "vm-1", fail="pod-stuck")
@@ -162,7 +158,6 @@ def test_pod_stuck_in_creation_fails_after_900_seconds(near):
     assert steps.phase(short) == "Failed"
 
 
-@pytest.mark.any_kubevirt
 def test_only_the_newest_five_are_kept(near):
     steps = Steps(near(topology="tiny"))
     names = []
@@ -175,6 +170,7 @@ def test_only_the_newest_five_are_kept(near):
     assert len(ended) == 5  # each with its source pod
 
 
+@pytest.mark.any_kubevirt
 def test_spec_cannot_be_changed_nor_a_second_one_made(near):
     steps = Steps(near(topology="tiny"))
     name = steps.migrate("vm-1")
@@ -207,7 +203,6 @@ def test_target_pod_that_dies_fails_the_migration(near):
     assert any("shutdown" in event["message"] for event in steps.events("FailedMigration"))
 
 
-@pytest.mark.any_kubevirt
 def test_failed_migration_never_hands_over_later(near):
     """The copy would have been through a minute after its target had died."""
     steps = Steps(near(topology="tiny"))

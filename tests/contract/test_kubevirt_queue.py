@@ -57,7 +57,6 @@ def test_twenty_at_once_when_the_limits_allow_it(near):
 
 
 @pytest.mark.any_kubevirt
-@pytest.mark.any_kubevirt
 def test_a_limit_of_zero_blocks_for_ever_and_changing_it_helps(near):
     steps = Steps(near(topology="tiny"))
     steps.configure(parallelMigrationsPerCluster=0)
@@ -83,8 +82,6 @@ def test_a_cancelled_migrations_pod_holds_up_the_next_one(near):
 # -- evictions -----------------------------------------------------------------------
 
 
-@pytest.mark.any_kubevirt
-@pytest.mark.any_kubevirt
 @pytest.mark.parametrize("generation", ["1.6", "1.9"])
 def test_eviction_is_refused_with_429_and_evacuates(near, generation):
     steps = Steps(near(topology="tiny", generation=generation))
@@ -155,7 +152,6 @@ def test_evacuations_all_at_once_on_1_9_and_by_slots_on_1_6(near):
         assert len(open_ones) == at_most, generation
 
 
-@pytest.mark.any_kubevirt
 def test_the_clusters_own_migrations_go_before_ours_on_1_9(near):
     steps = Steps(near(topology="queue"))
     steps.configure(parallelMigrationsPerCluster=1, parallelOutboundMigrationsPerNode=1)
@@ -172,6 +168,7 @@ def test_the_clusters_own_migrations_go_before_ours_on_1_9(near):
     assert steps.phase(theirs) in ACTIVE and steps.phase(ours) == "Pending"
 
 
+@pytest.mark.any_kubevirt
 def test_not_migratable_guest_blocks_the_drain(near):
     steps = Steps(near(topology="blocked"), "sap-prod")
     code, said = steps.evict(steps.pods("app-local")[0]["metadata"]["name"])
@@ -179,7 +176,6 @@ def test_not_migratable_guest_blocks_the_drain(near):
     assert steps.vmims() == []
 
 
-@pytest.mark.any_kubevirt
 def test_eviction_strategy_none_shuts_the_guest_down(near):
     steps = Steps(near(topology="tiny"))
     uid = steps.vmi("vm-1")["metadata"]["uid"]
@@ -196,7 +192,6 @@ def test_eviction_strategy_none_shuts_the_guest_down(near):
     steps.until(restarted, limit=120)
 
 
-@pytest.mark.any_kubevirt
 def test_drain_taint_evacuates_too(near):
     steps = Steps(near(topology="tiny"))
     steps.api.patch(path_of("v1", "nodes", None, "node-a"), {"spec": {"taints": [
@@ -217,7 +212,6 @@ def test_migrate_subresource(near):
     assert code == 500 and "in-flight migration detected" in body["message"]
 
 
-@pytest.mark.any_kubevirt
 @pytest.mark.parametrize("strategy, access, code, marked, moved", [
     ("LiveMigrate", "ReadWriteMany", 429, True, True), ("LiveMigrate", "ReadWriteOnce", 429, False, False),
     ("LiveMigrateIfPossible", "ReadWriteMany", 429, True, True), ("LiveMigrateIfPossible", "ReadWriteOnce", 201, False, False),

@@ -32,7 +32,6 @@ def test_every_vm_of_hana_a_can_leave_once_the_cap_is_held(near, topology):
     assert left == []
 
 
-@pytest.mark.any_kubevirt
 def test_with_the_everyday_cap_the_hana_guest_never_arrives(near):
     steps = Steps(near(topology="default"), "sap-prod")
     assert steps.kubevirt()["spec"]["configuration"]["migrations"]["bandwidthPerMigration"] == "64Mi"
@@ -62,7 +61,6 @@ def test_hundred_nodes_serve_a_migration_too(near):
     assert len(steps.api.list(path_of(KUBEVIRT, VMIS)).items) == 400
 
 
-@pytest.mark.any_kubevirt
 def test_vm_says_migrating_meanwhile(near):
     steps = Steps(near(topology="tiny"))
     path = path_of(KUBEVIRT, "virtualmachines", "default", "vm-1")

@@ -46,8 +46,8 @@ class Operator:
         self.program = Path(python).with_name("ansible-playbook")
 
     def command(self, playbook, *words, **variables):
-        """The command line; ``variables`` become extra vars with their types."""
-        return [str(self.program), FQCN + playbook, "-e", json.dumps(variables), *words]
+        """The command line; a playbook of the collection, or a file. ``variables`` become extra vars with their types."""
+        return [str(self.program), playbook if playbook.endswith(".yml") else FQCN + playbook, "-e", json.dumps(variables), *words]
 
     def environment(self, **more):
         """Without connection settings of the machine the tests run on."""

@@ -232,8 +232,6 @@ WORLDS = {
     "a feature less": (lambda c: labelled(c, "bc", **{"cpu-feature.node.kubevirt.io/invtsc": None}), "CpuMismatch", UNPLACED),
     "an older QEMU": (lambda c: labelled(
         c, "bc", **{"machine-type.node.kubevirt.io/pc-q35-rhel9.6.0": None}), "MachineTypeMissing", UNPLACED),
-    "no host model": (lambda c: labelled(
-        c, "a", **{"host-model-cpu.node.kubevirt.io/SapphireRapids": None}), "HostModelUnknown", PENDING),
     "no slots": (lambda c: limits(c, parallelMigrationsPerCluster=0), "NoSlotsAllowed", PENDING),
     "no slots out of a": (lambda c: limits(c, parallelOutboundMigrationsPerNode=0), "NoSlotsAllowed", PENDING),
     "quota": (quota, "QuotaExceeded", PENDING),
