@@ -53,7 +53,7 @@ lab-test: ## the contract suite on the real control plane
 	@$(LAB_BUILD) lab-kubernetes
 	@$(SUITE) lab-kubernetes
 
-lab-kubevirt: ## our modules and playbooks against KubeVirt's own virt-api and virt-controller
+lab-kubevirt: ## our modules and the verdict against KubeVirt's own virt-api and virt-controller
 	-@$(LAB_BUILD) lab-kubernetes lab-kubevirt
 	@$(SUITE) lab-kubevirt
 

@@ -14,7 +14,7 @@ from lab_cluster import KEPT, SWEPT, LabCluster
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import path_of
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common import errors
-from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import generations, objects, platform_kinds
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import generations, objects
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import topology as topologies
 
 GV = "kubevirt.io/v1"
@@ -145,12 +145,6 @@ class KubevirtCluster(LabCluster):
             self.api.patch("/api/v1/nodes/" + name, {"spec": {"unschedulable": None}})
         for name in others:
             self.until("GET", "/api/v1/nodes/" + name, lambda code, found: not _not_ready(found))
-
-    def add_hyperconverged(self):
-        """The object of HyperConverged's operator, which does not run here: the product asks for one."""
-        self.define(platform_kinds.definition("hco.kubevirt.io", "v1", "HyperConverged"))
-        self.http("POST", path_of("hco.kubevirt.io/v1", "hyperconvergeds", "kubevirt"), {
-            "apiVersion": "hco.kubevirt.io/v1", "kind": "HyperConverged", "metadata": {"name": "kubevirt-hyperconverged"}, "spec": {}})
 
     def configure(self, **migrations):
         """KubeVirt's live migration settings; None takes one back. virt-controller reads them a moment later."""

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Our modules and the maintenance playbook against KubeVirt's own virt-api and virt-controller."""
+"""Our modules against KubeVirt's own virt-api and virt-controller."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import subprocess
 import sys
 
 import pytest
-from kubevirt_steps import FINAL, KUBEVIRT, ORDER, VMIMS, Steps
+from kubevirt_steps import FINAL, KUBEVIRT, ORDER, Steps
 from migrate_steps import run
-from shell import Operator
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import path_of
 
@@ -131,27 +130,6 @@ def test_the_clusters_own_migrations_go_first(kubevirt):
     steps.until(lambda: steps.phase(theirs["metadata"]["name"]) in began or steps.phase(ours) in began, step=0.1)
     assert steps.phase(theirs["metadata"]["name"]) in began and steps.phase(ours) == "Pending"
     steps.until_phase(ours, "Succeeded", step=0.5)
-
-
-def test_the_maintenance_playbook(kubevirt, tmp_path):
-    """Settings held by a policy that wins, the node emptied and cordoned, all of it taken back."""
-    c = kubevirt()
-    c.configure(bandwidthPerMigration="64Mi")
-    c.add_hyperconverged()
-    operator, asked = Operator(tmp_path), {
-        "maintenance_node": "node-a", "live_migration_connection": c.connection, "maintenance_drain_rest": False,
-        "maintenance_settings": {"bandwidth_per_migration": "0", "completion_timeout_per_gib": 60}}
-    shown = operator.run("node_maintenance", **asked)
-    assert shown.rc == 2 and "is not approved" in shown.said, shown.output
-    done = operator.run("node_maintenance", maintenance_approve=shown.records[-1]["facts"]["plan"]["id"], **asked)
-    assert done.rc == 0, done.output
-    assert set(places(c).values()) == {"node-b"}
-    for item in c.api.list(path_of(KUBEVIRT, VMIMS, "default")).items:
-        state = item["status"]["migrationState"]
-        assert state["migrationPolicyName"].startswith("bigvm-") and state["migrationConfiguration"]["bandwidthPerMigration"] == "0"
-        assert state["migrationConfiguration"]["completionTimeoutPerGiB"] == 60
-    assert c.api.list(path_of("migrations.kubevirt.io/v1alpha1", "migrationpolicies")).items == []
-    assert not c.api.get("/api/v1/nodes/node-a")["spec"].get("unschedulable")
 
 
 def test_nothing_is_left_when_the_lab_is_killed(site, tmp_path):
