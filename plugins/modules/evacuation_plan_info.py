@@ -8,7 +8,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: evacuation_plan_info
-short_description: Plan how to empty a node of its virtual machines
+short_description: Plan how to empty one node or several of their virtual machines
 version_added: "0.1.0"
 author:
   - bigvm contributors (@bigvm)
@@ -18,13 +18,37 @@ description:
     the biggest one go first and alone; the rest goes side by side within the cluster's limits.
   - Targets are booked as the plan grows, so that two VMs never count on the same free memory or 1 GiB pages.
   - VMs of one namespace whose VMIs carry the label C(live-migration.bigvm.io/keep-apart) with the same value, such as the
-    two sides of a system replication, are never put on one node and never move in the same wave.
+    two sides of a system replication, are never put on one node and never move in the same wave. Those with the same value of
+    C(live-migration.bigvm.io/keep-together) go to one node.
+  - For O(nodes) it finds an order in which each can be emptied when its turn comes, each judged in the cluster as the plans
+    before it leave it. Nodes that will be emptied later are targets only where no other node has room.
   - Reads only, with a constant number of requests.
 options:
   node:
     description: The node to empty.
     type: str
-    required: true
+  nodes:
+    description:
+      - Several nodes to empty one after the other; their order here does not matter. One of O(node) and O(nodes) is needed.
+      - For each the plan of its turn has the id that planning it alone at that time has, as long as nothing else changes, and
+        O(avoid) names those of the nodes that come after it.
+    type: list
+    elements: str
+  avoid:
+    description: Nodes that are taken as targets only where no other has room.
+    type: list
+    elements: str
+    default: []
+  keep_apart:
+    description: Lists of VMs, as C(namespace/name) or C(name), that are never put on one node and never move at once.
+    type: list
+    elements: list
+    default: []
+  keep_together:
+    description: Lists of VMs that go to one node, or to where those of them are that do not move.
+    type: list
+    elements: list
+    default: []
   max_parallel:
     description:
       - At most so many VMs at a time.
@@ -126,13 +150,26 @@ EXAMPLES = r"""
     away_from: [hana-a]
     timeout: 4h
   when: evacuation.plan.waves | length > 0
+
+- name: Plan three nodes, the two sides of a system replication kept apart
+  bigvm.live_migration.evacuation_plan_info:
+    nodes: [worker-1, worker-2, worker-3]
+    keep_apart:
+      - [sap-prod/hana-a, sap-prod/hana-b]
+    links: 100Gbit
+    deadline: "2026-11-22T04:30:00+01:00"
+    timeout: 4h
 """
 
 RETURN = r"""
 plan:
   description:
-    - The plan. RV(plan.id) changes whenever the VMs, their targets, what blocks or what warns change. That a copy is not
+    - With O(nodes), C(id), C(nodes) in their order, C(plans) with a plan as below for each, C(stuck) with the plans of those that
+      cannot be emptied even in the best order found, C(turns), C(seconds), C(low), C(high), C(lower_bound), C(first), C(warnings).
+    - With O(node), the plan. RV(plan.id) changes whenever the VMs, their targets, what blocks or what warns change. That a copy is not
       expected to end is a warning; the other figures of the forecast do not change the id.
+    - C(returns) has the C(waves) of the way back and its C(forecast) when O(back) is true, and in C(stay) who does not return
+      because a VM that it is kept apart from does; null without. C(first) lists what must happen first.
     - RV(plan.waves) is a list of C({number, vms}); each VM can be given to M(bigvm.live_migration.migrate_vmi) as it is.
   returned: success
   type: dict
@@ -157,7 +194,8 @@ plan:
       type: list
       elements: str
     targets_pinned:
-      description: Whether KubeVirt takes the target node by name; otherwise the scheduler chooses.
+      description: Whether KubeVirt takes the target node by name; otherwise the scheduler chooses, and C(expected_node) of each VM
+        is what it is expected to take.
       type: bool
     width:
       description: How many VMs move at a time.
@@ -187,6 +225,12 @@ window:
     note:
       description: What should be known about the time; null when there is nothing.
       type: str
+    ends_latest:
+      description: When all has ended by the upper figures of the forecast, with the work and the return, RFC 3339; null without them.
+      type: str
+    nodes_that_fit:
+      description: With O(nodes), how many of them end in time even then; the first two fields are left out.
+      type: int
 lines:
   description: The plan in words, lines of at most 80 columns.
   returned: success
@@ -194,11 +238,15 @@ lines:
   elements: str
 verdict_lines:
   description: The verdicts the plan was made from, in words, lines of at most 80 columns.
-  returned: success
+  returned: with O(node)
   type: list
   elements: str
 vm_migratable:
   description: The verdicts the plan was made from, as M(bigvm.live_migration.vm_migratable_facts) returns them.
+  returned: with O(node)
+  type: dict
+dirty_rates:
+  description: What the plan was made with, in bytes per second by C(namespace/name); give it to the plans that follow.
   returned: success
   type: dict
 """
@@ -210,20 +258,24 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.optio
     settings_options,
 )
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import run_module
-from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock import from_timestamp
+from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock import from_timestamp, to_timestamp
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput, Refused
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import (
+    bonds,
     critical,
     evacuation,
     foresight,
-    migratability,
+    rolling,
     wording,
 )
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import key_of
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.view import View
 
 SPEC = dict(
-    node=dict(type="str", required=True),
+    node=dict(type="str"),
+    nodes=dict(type="list", elements="str"),
+    avoid=dict(type="list", elements="str", default=[]),
+    keep_apart=dict(type="list", elements="list", default=[]),
+    keep_together=dict(type="list", elements="list", default=[]),
     max_parallel=dict(type="int"),
     leave_blocked=dict(type="list", elements="str", default=[]),
     critical=dict(type="list", elements="str", default=[]),
@@ -246,57 +298,66 @@ def execute(task):
     params = task.params
     if params["max_parallel"] is not None and params["max_parallel"] < 1:
         raise BadInput("max_parallel is %s." % params["max_parallel"], "Give 1 or more, or leave it to the cluster's limits.")
+    if bool(params["node"]) == bool(params["nodes"]):
+        raise BadInput("Give either node or nodes.", "node takes one name, nodes a list; nothing was read.")
     assumed = assumed_settings(params["settings"])
     limits = {name: duration(params, name) for name in ("timeout", "work")}
     deadline = from_timestamp(params["deadline"]) if params["deadline"] else None
-    found = inventory.collect(task.api, node=params["node"])
+    several = sorted(set(params["nodes"] or []))
+    found = inventory.collect(task.api, node=params["node"] or None, everything=bool(several))
+    inventory.check_nodes(found, several + params["avoid"])
     if params["prometheus"]:
         asked = prometheus.measured(task.api, params["prometheus"], duration(params["prometheus"], "window"), found)
         found["dirty_rates"] = {key: rate["p99"] for key, rate in asked["guests"].items()}
         if asked["failure"]:
             task.warn("No dirty rates: %s." % asked["failure"])
-    facts = migratability.judge(
-        found, assumed, detail="full", critical=params["critical"], acknowledged=params["acknowledge"], hold=params["hold"])
-    given = _given(params, found, facts)
-    guests = foresight.known(View(found, assumed, params["critical"], params["acknowledge"], params["hold"]), given["rates"])
-    plan = evacuation.plan(
-        params["node"], facts, migratability.requests(found, assumed), params["max_parallel"],
-        evacuation.groups_apart(inventory.vmis_labelled(task.api, evacuation.KEEP_APART)), params["leave_blocked"],
-        given["links"], foresight.jobs(guests, params["node"], given["links"], given["stream"], params["setup_time"]))
-    if params["back"] and plan["vms"] and facts["cluster"]["target_by_name"] is False:
+    asked = _asked(task, found, assumed, limits["timeout"])
+    if several:
+        plan, facts = rolling.several(found, several, asked), None
+        moving = [row for one in plan["plans"] for row in one["vms"]]
+    else:
+        plan, facts = rolling.one(found, params["node"], asked)
+        moving = plan["vms"]
+    if params["back"] and moving and found["target_by_name"] is False:
         raise Refused(
-            "KubeVirt %s cannot be told where a VM shall go: the %d VMs that leave %s could not be brought back to it."
-            % (facts["cluster"]["kubevirt_version"] or "here", len(plan["vms"]), params["node"]),
+            "This KubeVirt cannot be told where a VM shall go: the %d VMs that leave %s could not be brought back to it."
+            % (len(moving), params["node"] or ", ".join(several)),
             "Plan without the return (back, maintenance_return of the playbook) and let the VMs stay where they go, or "
             "upgrade to KubeVirt 1.6 or later.")
-    plan = evacuation.foreseen(plan, foresight.timeline(
-        plan, guests, given["links"], given["stream"], params["setup_time"], limits["timeout"], given["assumptions"]))
-    return {
-        "changed": False,
-        "plan": plan,
-        "window": evacuation.window(
-            plan, task.clock.now(), limits["timeout"], deadline, limits["work"] or 0, params["back"]),
-        "lines": wording.plan_lines(plan) + foresight.lines(plan["forecast"]),
-        "verdict_lines": wording.verdict_lines(facts),
-        "vm_migratable": facts,
-    }
+    when = task.clock.now(), limits["timeout"], deadline, limits["work"] or 0, params["back"]
+    result = {"changed": False, "plan": plan, "dirty_rates": {"/".join(key): rate for key, rate in {
+        **(found.get("dirty_rates") or {}), **asked.rates}.items()}}
+    if several:
+        return dict(result, window=rolling.window(plan, *when), lines=rolling.lines(plan))
+    latest = evacuation.pessimistic(plan, when[3])
+    window = dict(evacuation.window(plan, *when), ends_latest=None if latest is None else to_timestamp(when[0] + latest))
+    return dict(result, window=window, lines=wording.plan_lines(plan) + foresight.lines(plan["forecast"]),
+                verdict_lines=wording.verdict_lines(facts), vm_migratable=facts)
 
 
-def _given(params, found, facts):
-    """What was given for the forecast: ``{links, assumptions, rates, stream}``."""
-    setup = params["setup_time"]
+def _asked(task, found, assumed, timeout):
+    """All that the plan is made with; what was given for the forecast is judged here."""
+    params, setup = task.params, task.params["setup_time"]
     if setup is not None and (len(setup) != 2 or not 0 <= setup[0] <= setup[1]):
         raise BadInput("setup_time is %s." % setup, "It takes two numbers of seconds, the least and the most.")
+    named = params["keep_apart"] or params["keep_together"]
     try:
-        links, assumptions = foresight.links_of(params["links"], facts["nodes"])
-        return {
-            "links": links, "assumptions": assumptions,
-            "rates": foresight.dirty_rates_of(params["dirty_rates"], [key_of(vmi) for vmi in found["vmis"]]),
-            "stream": foresight.rate_of(params["per_stream"])[0] if params["per_stream"] else None}
+        kept = bonds.bonds_of(inventory.bonded(task.api, found, bool(named)), params["keep_apart"], params["keep_together"])
+    except ValueError as exc:
+        raise BadInput("The rules contradict each other or name what is not there: %s." % exc,
+                       "Look at keep_apart, keep_together, and the labels %s and %s." % (bonds.KEEP_APART, bonds.KEEP_TOGETHER)) from exc
+    try:
+        links, assumptions = foresight.links_of(params["links"], [key_of(node)[1] for node in found["nodes"]])
+        keys = [key_of(vmi) for vmi in found["vmis"]]
+        rates = foresight.dirty_rates_of(params["dirty_rates"], keys, rolling.launchers(found["pods"]))
+        stream = foresight.rate_of(params["per_stream"])[0] if params["per_stream"] else None
     except ValueError as exc:
         raise BadInput(
             "The forecast cannot be made: %s." % exc,
-            "links and per_stream take bytes per second such as 11G, links also 100Gbit; dirty_rates names VMs of the node.") from exc
+            "links and per_stream take bytes per second such as 11G, links also 100Gbit; dirty_rates names VMs.") from exc
+    return rolling.Asked(
+        assumed, params["critical"], params["acknowledge"], params["hold"], params["max_parallel"], params["leave_blocked"], kept,
+        params["avoid"], params["back"], links, rates, stream, setup, timeout, assumptions)
 
 
 def main():

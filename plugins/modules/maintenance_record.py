@@ -38,7 +38,7 @@ options:
   kind:
     description: Which playbook runs. Needed with O(state=opened).
     type: str
-    choices: [node_maintenance, preflight, migrate, restore, node_prep, kvm_host_maintenance, kvm_restore]
+    choices: [node_maintenance, rolling_maintenance, preflight, migrate, restore, node_prep, kvm_host_maintenance, kvm_restore]
   subject:
     description: What it is about, usually the node's name. Needed with O(state=opened).
     type: str
@@ -157,7 +157,7 @@ SPEC = dict(
     directory=dict(type="path", default="./records"),
     run=dict(type="str"),
     kind=dict(type="str", choices=[
-        "node_maintenance", "preflight", "migrate", "restore", "node_prep", "kvm_host_maintenance", "kvm_restore"]),
+        "node_maintenance", "rolling_maintenance", "preflight", "migrate", "restore", "node_prep", "kvm_host_maintenance", "kvm_restore"]),
     subject=dict(type="str"),
     phase=dict(type="str"),
     lines=dict(type="list", elements="str", default=[]),

@@ -20,20 +20,48 @@ def test_an_exported_cluster_is_rehearsed_with_the_very_playbook(operator, clust
     assert cut.rc != 0 and "was cut off" in cut.said
 
 
-def rolled(operator, cluster, nodes, **given):
+def rolled(operator, cluster, nodes, rehearsal=True, **given):
+    tasks = operator.folder / "work.yml"  # firmware.yml is for rehearsals only
+    tasks.write_text("- name: Work\n  ansible.builtin.debug:\n    msg: done\n")
     return operator.run("rolling_maintenance", live_migration_connection=cluster.connection, maintenance_nodes=nodes,
-                        maintenance_timeout="4h", maintenance_rehearsal=True, maintenance_tasks="firmware.yml",
-                        maintenance_progress_interval=0, **given)
+                        maintenance_timeout="4h", maintenance_rehearsal=rehearsal, maintenance_progress_interval=0,
+                        maintenance_tasks="firmware.yml" if rehearsal else str(tasks), **given)
+
+
+def of_nodes(run):
+    return [record for record in run.records if record["kind"] == "node_maintenance"]
+
+
+def whole(run):
+    return next(record["facts"]["plan"] for record in run.records if record["kind"] == "rolling_maintenance")
+
+
+def writes(c):
+    return [row for row in c.requests() if row["method"] not in ("GET", "HEAD") and not row["path"].startswith("/bigvm/")
+            and "selfsubject" not in row["path"]]
 
 
 def test_several_nodes_one_after_the_other_the_lightest_first(operator, cluster):
     c = cluster()
     run = rolled(operator, c, ["hana-b", "worker-1"], maintenance_settings={"bandwidth_per_migration": "0"}, maintenance_return=True)
     assert run.rc == 0, run.output
-    assert [record["subject"] for record in run.records] == ["worker-1", "hana-b"]
+    assert [record["subject"] for record in of_nodes(run)] == ["worker-1", "hana-b"] == whole(run)["nodes"]
     assert {record["result"] for record in run.records} == {"ok"}
     vmis = c.api.list("/apis/kubevirt.io/v1/virtualmachineinstances").items
     assert {vmi["status"]["nodeName"] for vmi in vmis if vmi["metadata"]["namespace"] == "sap-test"} == {"hana-b"}
+
+
+def test_the_whole_is_approved_once_and_each_node_goes_as_it_was_foreseen(operator, cluster):
+    c, given = cluster(), {"maintenance_settings": {"bandwidth_per_migration": "0"}, "maintenance_links": "25Gbit"}
+    shown = rolled(operator, c, ["worker-1", "worker-2", "hana-b"], rehearsal=False, maintenance_approve="00000000", **given)
+    assert shown.rc != 0 and "is not approved" in shown.said and writes(c) == []
+    foreseen = whole(shown)
+    run = rolled(operator, c, ["hana-b", "worker-2", "worker-1"], rehearsal=False, maintenance_approve=foreseen["id"], **given)
+    assert run.rc == 0, run.output
+    assert [record["facts"]["plan"]["id"] for record in of_nodes(run)] == [plan["id"] for plan in foreseen["plans"]]
+    for plan in foreseen["plans"]:  # nothing went to a node that was still to be emptied, as long as another had room
+        later = foreseen["nodes"][foreseen["nodes"].index(plan["node"]) + 1:]
+        assert not {vm["target_node"] for wave in plan["waves"] for vm in wave["vms"]} & set(later)
 
 
 def test_the_first_failure_ends_it_and_no_further_node_is_begun(operator, cluster):
@@ -42,12 +70,19 @@ def test_the_first_failure_ends_it_and_no_further_node_is_begun(operator, cluste
         "metadata": {"annotations": {"rehearsal.bigvm.io/fail": "target-stuck"}}})
     run = rolled(operator, c, ["worker-1", "hana-b"], maintenance_settings={"bandwidth_per_migration": "0"})
     assert run.rc != 0
-    assert [record["subject"] for record in run.records] == ["worker-1"] and run.records[0]["result"] == "failed"
+    assert [record["subject"] for record in of_nodes(run)] == ["worker-1"] and of_nodes(run)[0]["result"] == "failed"
 
 
 def test_what_cannot_be_emptied_is_refused_before_anything_is_written(operator, cluster):
     c = cluster(topology="blocked")
     run = rolled(operator, c, ["node-a", "node-b"])
-    assert run.rc != 0 and "cannot be emptied" in run.said and run.records == []
-    assert [row for row in c.requests() if row["method"] not in ("GET", "HEAD") and not row["path"].startswith("/bigvm/")] == []
+    assert run.rc != 0 and "cannot be emptied" in run.said and of_nodes(run) == []
+    assert whole(run)["first"] and whole(run)["first"][0]["remedy"] in run.said
+    assert writes(c) == []
     assert rolled(operator, c, []).rc != 0
+
+
+def test_a_window_too_short_for_the_first_node_is_refused(operator, cluster):
+    c = cluster()
+    run = rolled(operator, c, ["worker-1", "hana-b"], maintenance_deadline="2020-01-01T00:00:00+00:00")
+    assert run.rc != 0 and "than the deadline leaves" in run.said and writes(c) == [] and of_nodes(run) == []

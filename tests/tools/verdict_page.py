@@ -48,6 +48,7 @@ PARTS = (
 LOOKED_AT = {
     "Stopped": "A VM without a VirtualMachineInstance.", "CheckFailed": "Any check that stumbled over an object.",
     "NoRoomLeft": "Each other node, when all guests of a node are placed (plan, N-1).",
+    "KeepRulesLeaveNoNode": "Where those are whom a guest is kept apart from or together with (plan).",
     "PostCopyAcknowledged": "Post-copy that was acknowledged for a critical guest.",
     "DisruptionAcknowledged": "A pause that was acknowledged for a critical guest.",
 }

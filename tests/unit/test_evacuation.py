@@ -11,7 +11,7 @@ import copy
 
 import pytest
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import evacuation, wording
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import assignment, bonds, evacuation, wording
 
 GI = 1024 ** 3
 HANA = {"memory": 8 * GI, "hugepages-1Gi": 3072 * GI, "cpu": 96}
@@ -75,7 +75,7 @@ def test_two_vms_never_count_on_the_same_free_memory():
     targets = [entry["target_node"] for wave in planned["waves"] for entry in wave["vms"]]
     assert sorted(targets) == ["w1", "w2"]
     assert planned["blocked"] == [{"namespace": "sap", "name": "big-3", "uid": "uid-big-3", "verdict": "live",
-                                   "codes": [evacuation.NO_ROOM]}]
+                                   "codes": [assignment.NO_ROOM]}]
 
 
 def test_what_cannot_move_is_named_with_its_codes():
@@ -122,7 +122,7 @@ def test_plan_lines_fit_the_screen_whatever_the_names():
 
 
 def test_a_migration_of_ours_under_way_keeps_its_place_in_the_plan_and_its_own_target():
-    hana = vm("hana", 3072, [], critical=True, reasons=[{"code": evacuation.UNDER_WAY, "severity": "warning"}])
+    hana = vm("hana", 3072, [], critical=True, reasons=[{"code": assignment.UNDER_WAY, "severity": "warning"}])
     planned = evacuation.plan("hana-a", facts([hana]), {("sap", "hana"): HANA})
     assert names(planned) == [["hana"]] and planned["blocked"] == []
     assert planned["waves"][0]["vms"][0]["target_node"] is None
@@ -133,14 +133,14 @@ def test_a_migration_of_ours_under_way_keeps_its_place_in_the_plan_and_its_own_t
 
 
 def vmi_of(name, node, group=None, namespace="sap"):
-    return {"metadata": {"namespace": namespace, "name": name, "labels": {evacuation.KEEP_APART: group} if group else {}},
+    return {"metadata": {"namespace": namespace, "name": name, "labels": {bonds.KEEP_APART: group} if group else {}},
             "status": {"nodeName": node}}
 
 
 def test_partners_are_never_put_on_one_node():
     vms, requests = small(64, 32)
-    apart = evacuation.groups_apart([vmi_of("app-1", "hana-a", "hsr"), vmi_of("partner", "w1", "hsr"), vmi_of("app-2", "hana-a")])
-    planned = evacuation.plan("hana-a", facts(vms), requests, apart=apart)
+    kept = bonds.bonds_of([vmi_of("app-1", "hana-a", "hsr"), vmi_of("partner", "w1", "hsr"), vmi_of("app-2", "hana-a")])
+    planned = evacuation.plan("hana-a", facts(vms), requests, bonds=kept)
     targets = {entry["name"]: entry["target_node"] for wave in planned["waves"] for entry in wave["vms"]}
     assert targets["app-1"] == "w2"
     assert evacuation.plan("hana-a", facts(vms), requests)["waves"][0]["vms"][0]["target_node"] == "w1", "else the emptiest"
@@ -148,24 +148,24 @@ def test_partners_are_never_put_on_one_node():
 
 def test_partners_that_leave_together_go_one_after_the_other_to_different_nodes():
     vms, requests = small(64, 32)
-    apart = evacuation.groups_apart([vmi_of("app-1", "hana-a", "hsr"), vmi_of("app-2", "hana-a", "hsr")])
-    planned = evacuation.plan("hana-a", facts(vms), requests, apart=apart)
+    kept = bonds.bonds_of([vmi_of("app-1", "hana-a", "hsr"), vmi_of("app-2", "hana-a", "hsr")])
+    planned = evacuation.plan("hana-a", facts(vms), requests, bonds=kept)
     assert names(planned) == [["app-1"], ["app-2"]]
     assert len({wave["vms"][0]["target_node"] for wave in planned["waves"]}) == 2
 
 
 def test_the_same_group_in_another_namespace_is_another_group():
     vms, requests = small(64)
-    apart = evacuation.groups_apart([vmi_of("app-1", "hana-a", "hsr"), vmi_of("partner", "w1", "hsr", namespace="other")])
-    planned = evacuation.plan("hana-a", facts(vms), requests, apart=apart)
+    kept = bonds.bonds_of([vmi_of("app-1", "hana-a", "hsr"), vmi_of("partner", "w1", "hsr", namespace="other")])
+    planned = evacuation.plan("hana-a", facts(vms), requests, bonds=kept)
     assert planned["waves"][0]["vms"][0]["target_node"] == "w1"
 
 
-def test_a_partner_everywhere_is_no_room():
+def test_a_partner_everywhere_leaves_no_node():
     vms, requests = small(64)
-    apart = evacuation.groups_apart([vmi_of("app-1", "hana-a", "g"), vmi_of("p1", "w1", "g"), vmi_of("p2", "w2", "g")])
-    planned = evacuation.plan("hana-a", facts(vms), requests, apart=apart)
-    assert [(row["name"], row["codes"]) for row in planned["blocked"]] == [("app-1", [evacuation.NO_ROOM])]
+    kept = bonds.bonds_of([vmi_of("app-1", "hana-a", "g"), vmi_of("p1", "w1", "g"), vmi_of("p2", "w2", "g")])
+    planned = evacuation.plan("hana-a", facts(vms), requests, bonds=kept)
+    assert [(row["name"], row["codes"]) for row in planned["blocked"]] == [("app-1", [assignment.RULES_OUT])]
 
 
 @pytest.mark.parametrize("named", ["stuck", "sap/stuck"])
@@ -231,3 +231,88 @@ def test_who_can_go_to_one_node_only_is_not_crowded_out():
     requests = {("sap", entry["name"]): {"memory": entry["memory_bytes"]} for entry in vms}
     planned = evacuation.plan("hana-a", facts(vms, nodes=nodes), requests)
     assert planned["blocked"] == [] and [row["target_node"] for wave in planned["waves"] for row in wave["vms"]] == ["w2", "w1"]
+
+
+# -- kept together ---------------------------------------------------------------------
+
+
+def kept_together(*names, **places):
+    return bonds.bonds_of([vmi_of(name, places.get(name.replace("-", "_"), "hana-a")) for name in names], (), [list(names)])
+
+
+def placed(planned):
+    return {entry["name"]: entry["target_node"] for wave in planned["waves"] for entry in wave["vms"]}
+
+
+def test_those_kept_together_find_room_for_all_of_them_on_one_node():
+    nodes = {"w1": {"memory_free": 100 * GI}, "w2": {"memory_free": 90 * GI}}
+    vms, requests = small(60, 55, 30)
+    planned = evacuation.plan("hana-a", facts(vms, nodes=nodes), requests, bonds=kept_together("app-2", "app-3"))
+    assert placed(planned) == {"app-1": "w1", "app-2": "w2", "app-3": "w2"} and planned["blocked"] == []
+
+
+def test_who_is_kept_together_with_one_that_stays_goes_there_or_nowhere():
+    vms, requests = small(64)
+    there = evacuation.plan("hana-a", facts(vms), requests, bonds=kept_together("app-1", "db", db="w2"))
+    assert placed(there) == {"app-1": "w2"}
+    nowhere = evacuation.plan("hana-a", facts(vms), requests, bonds=kept_together("app-1", "db", db="hana-b"))
+    assert [row["codes"] for row in nowhere["blocked"]] == [[assignment.RULES_OUT]]
+    assert "partner" in nowhere["first"][0]["remedy"]
+
+
+# -- what must happen first, the way back, the scheduler's own choice ------------------------
+
+
+def test_what_has_no_room_is_told_with_what_the_nearest_node_lacks():
+    nodes = {"w1": {"memory_free": 100 * GI, "cpus_free": 8}, "w2": {"memory_free": 90 * GI, "cpus_free": 8}}
+    vms, requests = small(95, 85, 40)
+    planned = evacuation.plan("hana-a", facts(vms, nodes=nodes), requests)
+    assert planned["first"] == [{"code": "NoRoomLeft", "vms": ["sap/app-3"], "missing": {"memory": 35 * GI},
+                                 "message": planned["first"][0]["message"], "remedy": planned["first"][0]["remedy"]}]
+    assert any("first   sap/app-3: lacks 35 GiB memory." in line for line in wording.plan_lines(planned))
+
+
+def test_the_way_back_goes_in_the_same_waves_and_needs_an_approval_of_its_own():
+    vms, requests = small(64, 32, 16)
+    planned = evacuation.plan("hana-a", facts(vms), requests, back=True)
+    assert [[vm["name"] for vm in wave["vms"]] for wave in planned["returns"]["waves"]] == names(planned)
+    assert {vm["target_node"] for wave in planned["returns"]["waves"] for vm in wave["vms"]} == {"hana-a"}
+    assert planned["id"] != evacuation.plan("hana-a", facts(vms), requests)["id"]
+
+
+def test_of_two_that_are_kept_apart_and_were_on_one_node_only_one_returns():
+    vms, requests = small(64, 32)
+    kept = bonds.bonds_of([vmi_of("app-1", "hana-a", "hsr"), vmi_of("app-2", "hana-a", "hsr")])
+    planned = evacuation.plan("hana-a", facts(vms), requests, bonds=kept, back=True)
+    assert [row["name"] for row in planned["returns"]["stay"]] == ["app-2"]
+    assert any("app-2 stays away" in line for line in wording.plan_lines(planned))
+
+
+def test_where_no_target_can_be_named_the_least_allocated_node_is_expected_and_said():
+    nodes = {name: {"memory_free": free * GI, "memory_allocatable": total * GI}
+             for name, free, total in (("w1", 500, 2000), ("w2", 400, 500))}
+    vms, requests = small(64)
+    together = kept_together("app-1", "db", db="w2")
+    planned = evacuation.plan("hana-a", facts(vms, target_by_name=False, nodes=nodes), requests, bonds=together)
+    entry = planned["waves"][0]["vms"][0]
+    assert entry["target_node"] is None and entry["expected_node"] == "w2" and planned["warnings"] == [evacuation.RULES_IN_DOUBT]
+    said = wording.plan_lines(planned)
+    assert any("to w2, expected" in line for line in said) and any("pod affinity" in line for line in said)
+
+
+def test_room_that_only_the_scheduler_could_spare_is_a_warning():
+    # As the scheduler spreads them, 60 and 60 leave no node with room for 80; packed there is.
+    nodes = {name: {"memory_free": free * GI, "memory_allocatable": 200 * GI} for name, free in (("w1", 140), ("w2", 120))}
+    vms = [vm("a", 60, ["w1", "w2"]), vm("b", 60, ["w1", "w2"]), vm("c", 50, ["w1", "w2"]), vm("d", 50, ["w1", "w2"])]
+    requests = {("sap", entry["name"]): {"memory": entry["memory_bytes"] + (20 * GI if entry["name"] in "cd" else 0)} for entry in vms}
+    pinned = evacuation.plan("hana-a", facts(vms, nodes=nodes), requests)
+    assert pinned["blocked"] == [] and pinned["warnings"] == []
+    free = evacuation.plan("hana-a", facts(vms, target_by_name=False, nodes=nodes), requests)
+    assert free["blocked"] == [] and free["warnings"] == [evacuation.ROOM_IN_DOUBT]
+    assert any("the scheduler spares it" in line for line in wording.plan_lines(free))
+
+
+def test_avoided_nodes_are_taken_only_where_no_other_has_room():
+    vms, requests = small(64, 450)
+    planned = evacuation.plan("hana-a", facts(vms), requests, avoid=["w1"])
+    assert placed(planned) == {"app-2": "w1", "app-1": "w2"}

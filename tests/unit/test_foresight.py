@@ -20,7 +20,7 @@ EXACT = (20.0, 20.0)
 
 def plan_of(*waves, node="hana-a", width=2):
     """A plan of ``(name, GiB, target)``."""
-    return {"node": node, "width": width, "warnings": [], "blocked": [], "left": [], "targets_pinned": True, "waves": [
+    return {"node": node, "width": width, "warnings": [], "returns": None, "blocked": [], "left": [], "targets_pinned": True, "waves": [
         {"number": number, "vms": [
             {"namespace": "sap", "name": name, "uid": name, "memory_bytes": gib * GI, "target_node": target,
              "target_choices": [target], "under_way": False} for name, gib, target in wave]}

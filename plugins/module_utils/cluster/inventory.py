@@ -14,6 +14,7 @@ import gc
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import hyperconverged
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import path_of
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common import errors
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.bonds import KEEP_APART, KEEP_TOGETHER
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import dig, key_of, mapping, rows, text
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.rules import wants_claims
 
@@ -148,9 +149,16 @@ def _vmis(api, namespace, query):
         ) from exc
 
 
-def vmis_labelled(api, label):
-    """The VMIs of the whole cluster that carry a label."""
-    return _vmis(api, None, {"labelSelector": label})
+def bonded(api, found, named):
+    """The VMIs of the whole cluster that are kept apart or together, each once.
+
+    :param found: an inventory; with ``guests`` nothing is asked.
+    :param named: whether VMs are named that carry no label: then all VMIs.
+    """
+    if "guests" in found or named:
+        return found["guests"] if "guests" in found else _vmis(api, None, {})
+    both = _vmis(api, None, {"labelSelector": KEEP_APART}) + _vmis(api, None, {"labelSelector": KEEP_TOGETHER})
+    return list({key_of(vmi): vmi for vmi in both}.values())
 
 
 # -- what was asked for ------------------------------------------------------------
@@ -181,6 +189,12 @@ def _check_names(api, found, names):
         "There is no VM %s." % ", ".join("%s/%s" % key for key in unknown),
         _similar(["%s/%s" % key for key in unknown], ["%s/%s" % key for key in known], "VMs"),
     )
+
+
+def check_nodes(found, nodes):
+    """:raises BadInput: a node that does not exist, with similar ones."""
+    for node in nodes:
+        _check_node(found, node)
 
 
 def _check_node(found, node):

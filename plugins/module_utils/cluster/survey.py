@@ -23,7 +23,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import
     policy,
     settings,
 )
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.evacuation import KEEP_APART
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.bonds import KEEP_APART
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import format_bytes, format_duration
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import key_of, labels, mapping, text
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.target_pod import guest_memory

@@ -145,12 +145,17 @@ def public(node):
         memory_free=free.get("memory"),
         hugepages_1gi_free=free.get("hugepages-1Gi", 0 if known else None),
         hugepages_2mi_free=free.get("hugepages-2Mi", 0 if known else None),
-        cpus_free=None if cpus is None or not known else cpus / 1000.0,
+        cpus_allocatable=_cpus(node["allocatable"].get("cpu")),
+        cpus_free=_cpus(cpus) if known else None,
         taints=["%s=%s:%s" % (taint.get("key"), taint.get("value") or "", taint.get("effect"))
                 for taint in node["taints"]],
         heartbeat=node["heartbeat"] or None,
     )
     return facts
+
+
+def _cpus(millis):
+    return None if millis is None else millis / 1000.0
 
 
 # -- what must be spare (S3-5, F1) -----------------------------------------------------

@@ -16,43 +16,34 @@ import hashlib
 import json
 import math
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import schedule
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import labels, text
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import assignment, reasons
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.bonds import NONE
 
-# VMIs of one namespace with the same value of this label are never on one node and never move at once: the two sides
-# of a HANA system replication, the nodes of a cluster.
-KEEP_APART = "live-migration.bigvm.io/keep-apart"
-UNDER_WAY = "OwnMigrationUnderWay"
-NO_ROOM = "NoRoomLeft"  # fits somewhere alone, but not beside what the plan puts there first
+ROOM_IN_DOUBT = "RoomDependsOnScheduler"  # there is room for all only when the scheduler spares some of it for the right one
+RULES_IN_DOUBT = "KeepRulesDependOnScheduler"  # no target can be named, so that only the guests' own affinity keeps the rules
 
 
-def groups_apart(vmis):
-    """``{(namespace, name): (group, node)}`` of the running VMIs with the label :data:`KEEP_APART`."""
-    found = {}
-    for vmi in vmis:
-        group = labels(vmi).get(KEEP_APART)
-        if group:
-            namespace = text(vmi, "metadata", "namespace")
-            found[namespace, text(vmi, "metadata", "name")] = ((namespace, group), text(vmi, "status", "nodeName"))
-    return found
-
-
-def plan(node, facts, requests, max_parallel=None, apart=None, leave=(), links=None, jobs=None):
+def plan(node, facts, requests, max_parallel=None, bonds=NONE, leave=(), links=None, jobs=None, avoid=(), back=False):
     """The evacuation plan of one node.
 
     :param node: name of the node to empty.
     :param facts: what :func:`..migratability.judge` returned, for the VMs of that node.
     :param requests: ``{(namespace, name): {resource: amount}}``, what each target pod will request.
     :param max_parallel: upper limit of VMs at a time; None leaves it to the cluster's own limits.
-    :param apart: what :func:`groups_apart` returned; None keeps nobody apart.
+    :param bonds: who is kept apart and who together, a :class:`.bonds.Bonds`.
     :param leave: blocked VMs that stay on the node because the operator named them, as ``namespace/name`` or ``name``.
     :param links: ``{node: bytes/s}``; a target with a slower NIC is taken only where no faster one has room.
     :param jobs: ``{(namespace, name): schedule.Job}``, what is expected of each copy; order and targets of those that go side
         by side are then made for the shortest time.
+    :param avoid: nodes that are taken as targets only where no other has room.
+    :param back: whether the VMs return afterwards.
     :returns: ``{id, node, waves: [{number, vms: [{namespace, name, uid, memory_bytes, target_node,
-        target_choices, under_way}]}], vms: [{namespace, name, uid}], blocked: [{namespace, name, verdict, codes}],
-        left: the blocked ones that stay, warnings: [code], targets_pinned: bool, width}``. Deterministic; ``id``
+        expected_node, target_choices, under_way}]}], vms: [{namespace, name, uid}], blocked: [{namespace, name, verdict, codes}],
+        left: the blocked ones that stay, first: [{code, vms: [str], message, remedy, missing}], what must happen first,
+        warnings: [code], targets_pinned: bool, width, returns: None or {waves, stay: [{namespace, name, uid}] that do not return
+        because a partner they are kept apart from does}}``. Deterministic; ``id``
         changes with VMs, targets or risk. A wave may hold more VMs than ``width``: they go in their order, so many at a time.
+        ``expected_node`` is the target, or what the scheduler is expected to take where none can be named.
     """
     # None (the schema could not be read) leaves the choice to the scheduler: always right, if less exact.
     pinned = bool(facts["cluster"].get("target_by_name"))
@@ -61,29 +52,43 @@ def plan(node, facts, requests, max_parallel=None, apart=None, leave=(), links=N
         (movable if vm["verdict"] == "live" else blocked).append(vm)
     movable.sort(key=lambda vm: (-(vm.get("memory_bytes") or 0), vm["namespace"], vm["name"]))
     width = _width(facts["cluster"].get("settings") or {}, max_parallel)
-    apart = dict(apart or {})
-    free = {name: _free(data) for name, data in facts["nodes"].items()}
-    groups, entries, homeless = _arranged(node, movable, requests, free, pinned, apart, width, links or {}, jobs or {})
-    blocked += [dict(vm, reasons=[{"code": NO_ROOM, "severity": "blocker"}]) for vm in homeless]
-    waves = [{"number": number, "vms": [entries[id(vm)] for vm in group]} for number, group in enumerate(groups, 1)]
+    free, total = assignment.room_of(facts["nodes"])
+    found = assignment.arranged(
+        assignment.Task(node, requests, free, total, pinned, bonds, width, links or {}, jobs or {}, frozenset(avoid)), movable)
+    waves = [{"number": number, "vms": [found.entries[id(vm)] for vm in group]} for number, group in enumerate(found.groups, 1)]
+    first = _first([vm for vm in blocked if not _named(vm, leave)], found.homeless)
+    blocked += [dict(vm, reasons=[{"code": code, "severity": "blocker"}]) for vm, code, _missing in found.homeless]
+    warnings = {code for vm in movable for code in _codes(vm, "warning")}
+    warnings |= set() if pinned or not waves else _doubts(waves, bonds, found.surest)
     result = {
         "node": node,
         "waves": waves,
         "vms": [{key: vm[key] for key in ("namespace", "name", "uid")} for wave in waves for vm in wave["vms"]],
         "blocked": [_stuck(vm) for vm in blocked if not _named(vm, leave)],
         "left": [_stuck(vm) for vm in blocked if _named(vm, leave)],
-        "warnings": sorted({code for vm in movable for code in _codes(vm, "warning")}),
+        "first": first,
+        "warnings": sorted(warnings),
         "targets_pinned": pinned,
         "width": width,
+        "returns": _returns(node, waves, bonds) if back else None,
     }
     result["id"] = plan_id(result)
     return result
 
 
 def plan_id(planned):
-    """Eight hex digits over all that an approval covers: node, VMs, targets, what blocks and what warns."""
-    covered = {key: planned[key] for key in ("node", "waves", "blocked", "left", "warnings", "targets_pinned")}
+    """Eight hex digits over all that an approval covers: node, VMs, targets, return, what blocks and what warns."""
+    covered = {key: planned[key] for key in ("node", "blocked", "left", "warnings", "targets_pinned")}
+    covered["waves"] = [[_covered(vm) for vm in wave["vms"]] for wave in planned["waves"]]
+    if planned["returns"] is not None:
+        covered["returns"] = [[_covered(vm) for vm in wave["vms"]] for wave in planned["returns"]["waves"]]
     return hashlib.sha256(json.dumps(covered, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _covered(vm):
+    """Where a target is named it is what was approved; else those that the scheduler may choose from are."""
+    found = {key: vm[key] for key in ("namespace", "name", "uid", "memory_bytes", "target_node", "under_way")}
+    return found if vm["target_node"] else dict(found, target_choices=sorted(vm["target_choices"]))
 
 
 def foreseen(planned, forecast):
@@ -114,138 +119,40 @@ def _width(settings, max_parallel):
     return max(1, min([limit for limit in limits if limit] or [1]))
 
 
-def _groups(movable, width, apart):
-    """Waves: critical guests, those kept apart and the biggest one alone; the rest in one wave, ``width`` at a time."""
-    alone = [vm for index, vm in enumerate(movable)
-             if index == 0 or vm.get("critical") or (vm["namespace"], vm["name"]) in apart]
-    known = {id(vm) for vm in alone}
-    rest = [vm for vm in movable if id(vm) not in known]
-    return [[vm] for vm in alone] + ([[vm] for vm in rest] if width == 1 else [rest] if rest else [])
+def _first(blocked, homeless):
+    """What must happen before the node can be emptied, one row a reason; what has no room with what it lacks."""
+    rows = {}
+    for vm in blocked:
+        for code in _codes(vm, "blocker") or [vm["verdict"]]:
+            rows.setdefault(code, []).append("%s/%s" % (vm["namespace"], vm["name"]))
+    found = [(code, names, {}) for code, names in sorted(rows.items())]
+    found += [(code, ["%s/%s" % (vm["namespace"], vm["name"])], missing) for vm, code, missing in homeless]
+    return [{"code": code, "vms": names, "message": reasons.reason_of(code).message, "remedy": reasons.reason_of(code).remedy,
+             "missing": missing} for code, names, missing in found]
 
 
-_RESOURCES = {"memory": "memory_free", "hugepages-1Gi": "hugepages_1gi_free", "hugepages-2Mi": "hugepages_2mi_free", "cpu": "cpus_free"}
+def _doubts(waves, bonds, surest):
+    keys = [(vm["namespace"], vm["name"]) for wave in waves for vm in wave["vms"]]
+    found = set() if surest else {ROOM_IN_DOUBT}
+    return found | ({RULES_IN_DOUBT} if any(key in bonds.apart or key in bonds.together for key in keys) else set())
 
 
-def _free(node):
-    return {resource: node[field] for resource, field in _RESOURCES.items() if node.get(field) is not None}
-
-
-def _speed(node, links):
-    """``speed(target)``: what a copy from ``node`` to it gets at most; the same for all where nothing is known."""
-    source = links.get(node, math.inf)
-    return lambda target: min(source, links.get(target, source))
-
-
-def _arranged(node, movable, requests, free, pinned, apart, width, links, jobs):
-    """``(waves of VMs, {id of a VM: its entry}, VMs without room)``: of several ways the one with fewest of the latter,
-    then the quickest.
-
-    The first way keeps room on every node; where it fragments it, others are tried. With jobs known, targets may also be
-    chosen by what a copy can make use of.
-    """
-    fewest = sorted(movable, key=lambda vm: len(vm.get("candidates") or []))
-    plain = _speed(node, links)
-    best = None
-    for useful in ((False, True) if jobs and links else (False,)):
-        for order, tight in ((movable, False), (fewest, False), (movable, True), (fewest, True)):
-            room, places, found = {name: dict(data) for name, data in free.items()}, dict(apart), {}
-            for vm in order:
-                key = vm["namespace"], vm["name"]
-                rank = _useful(plain, jobs[key].cap) if useful and key in jobs else lambda target: (plain(target),)
-                found[id(vm)] = _placed(vm, requests.get(key, {}), room, pinned, places, None if tight else rank)
-            homeless = [vm for vm in movable if not _placeable(found[id(vm)])]
-            if best is not None and len(homeless) > len(best[2]):
+def _returns(node, waves, bonds):
+    """The way back in the same waves; of two that are kept apart only the first returns."""
+    back, home, stay = [], set(), []
+    for wave in waves:
+        vms = []
+        for vm in wave["vms"]:
+            key = vm["namespace"], vm["name"]
+            if bonds.apart.get(key, frozenset()) & home:
+                stay.append({name: vm[name] for name in ("namespace", "name", "uid")})
                 continue
-            groups = _groups([vm for vm in movable if _placeable(found[id(vm)])], width, apart)
-            if jobs and links and groups and len(groups[-1]) > 1:
-                groups[-1] = _quicker(node, groups[-1], found, width, requests, room, links, jobs)
-            length = _length(node, groups, found, width, links, jobs) if jobs and links else 0.0
-            if best is None or (len(homeless), length) < (len(best[2]), best[3] * (1 - 1e-6)):
-                best = (groups, found, homeless, length)
-            if not homeless:
-                break
-    return best[:3]
-
-
-def _useful(speed, cap):
-    """A rank of targets: those that carry what a copy can send, of these the slowest."""
-    return lambda target: (min(speed(target), cap), -speed(target))
-
-
-def _length(node, groups, entries, width, links, jobs):
-    """Seconds that all waves take by :mod:`.schedule`; a VM of which nothing is known counts nothing."""
-    clock = 0.0
-    for group in groups:
-        known = [jobs[vm["namespace"], vm["name"]]._replace(target=entries[id(vm)]["target_node"])
-                 for vm in group if (vm["namespace"], vm["name"]) in jobs]
-        clock = max([end for _start, end in schedule.flow(known, width, links.get(node, math.inf), links, clock)], default=clock)
-    return clock
-
-
-def _quicker(node, group, entries, width, requests, room, links, jobs):
-    """The VMs of one wave in a better order; better targets are put into ``entries`` and booked in ``room``."""
-    keys = [(vm["namespace"], vm["name"]) for vm in group]
-    if any(key not in jobs or entries[id(vm)]["under_way"] or not entries[id(vm)]["target_node"] for key, vm in zip(keys, group)):
-        return group
-    asks = [requests.get(key, {}) for key in keys]
-
-    def fits(index, target, take=False):
-        if take:
-            for name, sign in ((target, -1), (entries[id(group[index])]["target_node"], 1)):
-                for what, amount in asks[index].items():
-                    if what in room.get(name, {}):
-                        room[name][what] += sign * amount
-            entries[id(group[index])]["target_node"] = target
-        return take or _fits(asks[index], room.get(target, {}))
-
-    source = links.get(node, math.inf)
-    planned = [jobs[key]._replace(target=entries[id(vm)]["target_node"]) for key, vm in zip(keys, group)]
-    speed = _speed(node, links)
-    choices = [sorted(entries[id(vm)]["target_choices"], key=lambda name: (-speed(name), -room.get(name, {}).get("memory", 0), name))[:8]
-               for vm in group]
-    by_name = sorted(range(len(group)), key=lambda index: keys[index][::-1])  # as a drain goes
-    return [group[index] for index in schedule.quickest(planned, width, source, links, choices, fits, [by_name])[0]]
-
-
-def _placed(vm, request, free, pinned, apart, rank):
-    """One VM with its target; what it takes there is booked in ``free``, where it will be in ``apart``.
-
-    A migration of ours that is under way keeps its target, whose pod has taken its room already.
-    """
-    under_way = any(reason.get("code") == UNDER_WAY for reason in vm.get("reasons") or [])
-    if under_way:
-        return _entry(vm, None, vm.get("candidates") or [], under_way)
-    key = vm["namespace"], vm["name"]
-    taken = {place for other, (group, place) in apart.items() if key in apart and other != key and group == apart[key][0]}
-    choices = [name for name in vm.get("candidates") or [] if name not in taken and _fits(request, free.get(name, {}))]
-    target = choices[0] if choices else None
-    if target:
-        # The fastest, then the emptiest, so that big guests do not crowd one node; without a rank the fullest. The
-        # candidates' own order breaks ties.
-        target = max(choices, key=lambda name: (
-            rank(name) if rank else (), (1 if rank else -1) * free.get(name, {}).get("memory", 0), -choices.index(name)))
-        for resource, amount in request.items():
-            if resource in free.get(target, {}):
-                free[target][resource] -= amount
-        if key in apart:
-            apart[key] = (apart[key][0], target)
-    return _entry(vm, target if pinned else None, choices, under_way)
-
-
-def _placeable(entry):
-    return entry["under_way"] or entry["target_choices"]
-
-
-def _entry(vm, target, choices, under_way):
-    return {
-        "namespace": vm["namespace"], "name": vm["name"], "uid": vm.get("uid"),
-        "memory_bytes": vm.get("memory_bytes") or 0,
-        "target_node": target, "target_choices": choices, "under_way": under_way,
-    }
-
-
-def _fits(request, room):
-    return all(amount <= room[resource] for resource, amount in request.items() if resource in room)
+            home.add(key)
+            vms.append(dict(vm, target_node=node, expected_node=node, target_choices=[node], under_way=False,
+                            source_node=vm["expected_node"]))
+        if vms:
+            back.append({"number": len(back) + 1, "vms": vms})
+    return {"waves": back, "stay": stay}
 
 
 # -- the window ---------------------------------------------------------------------
@@ -285,6 +192,20 @@ def window(planned, now, timeout=None, deadline=None, work=0, back=False):
     return found
 
 
+def most(planned, timeout=None, work=0, back=False):
+    """Seconds that the node takes at most, with the work and the return; None when that is not known."""
+    longest = _longest(planned, timeout)
+    if None in longest:
+        return None
+    return sum(_beside(wave, planned["width"]) for wave in longest) + work + (_home(planned, longest) if back else 0)
+
+
+def pessimistic(planned, work=0):
+    """Seconds until all has ended by the upper figures of the forecast, with the work and the return; None without them."""
+    ways = [planned["forecast"]] + ([planned["returns"]["forecast"]] if planned["returns"] and planned["returns"]["waves"] else [])
+    return None if not planned["waves"] or None in [way["high"] for way in ways] else sum(way["high"] for way in ways) + work
+
+
 def _longest(planned, timeout):
     """Per wave the seconds that each of its VMs takes at most; None for a wave of which that is not known."""
     if timeout:
@@ -303,8 +224,5 @@ def _beside(seconds, width):
 
 
 def _home(planned, longest):
-    """Seconds of the return at most: the biggest alone, the others side by side; None when that is not known."""
-    if None in longest:
-        return None
-    vms = [seconds for wave in longest for seconds in wave]
-    return sum(vms[:1]) + _beside(vms[1:], planned["width"])
+    """Seconds of the return at most, in the same waves; None when that is not known."""
+    return None if None in longest else sum(_beside(wave, planned["width"]) for wave in longest)

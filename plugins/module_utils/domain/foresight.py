@@ -73,15 +73,16 @@ def links_of(given, nodes):
     return found, ["%d %% of the line rate" % round(100 * LINE_SHARE)] if line else []
 
 
-def dirty_rates_of(given, keys):
+def dirty_rates_of(given, keys, elsewhere=()):
     """``{(namespace, name): bytes/s}`` of ``{"namespace/name" or "name": figure}``.
 
+    :param elsewhere: VMs that may be named as well, and do not matter.
     :raises ValueError: a figure that is none, or a VM that is not among ``keys``.
     """
     found = {}
     for name, value in (given or {}).items():
         meant = [key for key in keys if name in (key[1], "/".join(key))]
-        if not meant:
+        if not meant and not any(name in (key[1], "/".join(key)) for key in elsewhere):
             raise ValueError("there is no VM %s here" % name)
         rate = parse_bytes(value)
         if rate < 0:

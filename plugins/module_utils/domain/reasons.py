@@ -172,6 +172,10 @@ TARGETS = {
     "NoRoomLeft": _blocks(
         "The guest fits on another node alone, but not beside what goes there first.", "Free or add room; move fewer guests.",
         SCHEDULING),
+    "KeepRulesLeaveNoNode": _blocks(
+        "There is room for the guest, but only where somebody is whom it is kept apart from, or without those it is kept "
+        "together with.", "Move its partner first, free room elsewhere, or drop the rule (keep_apart, keep_together, labels).",
+        SCHEDULING),
     "CandidatesUnknown": _unknown(
         "Whether another node can take the guest cannot be told.", "See undecided and the other reasons.", SCHEDULING),
     "HostModelUnknown": _blocks(

@@ -25,24 +25,33 @@ def flow(jobs, width, source, targets, began=0.0):
     :param source: bytes/s of the NIC they all leave by; ``math.inf`` when it does not matter.
     :param targets: ``{node: bytes/s}``; a target that is missing there does not matter.
     """
-    found, following, running, now = [None] * len(jobs), 0, {}, began
-    while following < len(jobs) or running:
-        while following < len(jobs) and len(running) < max(1, width):
-            index, following = following, following + 1
-            running[index] = [now, jobs[index].setup, jobs[index].volume]
-        copying = [index for index, (_start, setup, _left) in running.items() if setup <= 0]
-        rates = shares([jobs[index] for index in copying], source, targets)
-        speed = dict(zip(copying, rates))
-        step = min(state[2] / speed[index] if index in speed else state[1] for index, state in running.items())
+    found, following, now, width = [None] * len(jobs), 0, began, max(1, width)
+    preparing, copying, left = {}, [], {}  # {index: s left}; [index] in the order that they began to copy; {index: bytes left}
+    starts, rates = {}, []
+    while following < len(jobs) or preparing or copying:
+        while following < len(jobs) and len(preparing) + len(copying) < width:
+            starts[following] = now
+            preparing[following] = jobs[following].setup
+            following += 1
+        for index in [index for index, seconds in preparing.items() if seconds <= 1e-9]:
+            del preparing[index]
+            copying.append(index)
+            left[index] = jobs[index].volume
+            rates = None
+        if rates is None:
+            rates = shares([jobs[index] for index in copying], source, targets) if copying else []
+        step = min([left[index] / rate for index, rate in zip(copying, rates)] + list(preparing.values()))
         now += step
-        for index, state in list(running.items()):
-            if index in speed:
-                state[2] -= speed[index] * step
-                if state[2] <= 1e-9 * jobs[index].volume:
-                    found[index] = (state[0], now)
-                    del running[index]
-            else:
-                state[1] = state[1] - step if state[1] - step > 1e-9 else 0.0
+        for index in preparing:
+            preparing[index] -= step
+        for index, rate in zip(copying, rates):
+            left[index] -= rate * step
+        done = [index for index in copying if left[index] <= 1e-9 * jobs[index].volume]
+        for index in done:
+            found[index] = (starts[index], now)
+        if done:
+            copying = [index for index in copying if found[index] is None]
+            rates = None
     return found
 
 
@@ -50,14 +59,16 @@ def shares(jobs, source, targets):
     """Bytes/s of each of the jobs that copy at the same time."""
     if len(jobs) == 1:
         return [min(jobs[0].cap, source, targets.get(jobs[0].target, math.inf))]
-    at = [job.target for job in jobs]
-    wanted = [min(job.cap, targets.get(job.target, math.inf) / at.count(job.target)) for job in jobs]
+    there = {}
+    for job in jobs:
+        there[job.target] = there.get(job.target, 0) + 1
+    wanted = [min(job.cap, targets.get(job.target, math.inf) / there[job.target]) for job in jobs]
     if sum(wanted) <= source:
         return wanted
-    found, left = [0.0] * len(jobs), source
-    for place, index in enumerate(sorted(range(len(jobs)), key=lambda index: wanted[index])):
-        found[index] = min(wanted[index], left / (len(jobs) - place))
-        left -= found[index]
+    found, free = [0.0] * len(jobs), source
+    for place, index in enumerate(sorted(range(len(jobs)), key=wanted.__getitem__)):
+        found[index] = min(wanted[index], free / (len(jobs) - place))
+        free -= found[index]
     return found
 
 
@@ -80,7 +91,7 @@ def lower_bound(alone, rest, width, source, fastest):
     return before + max(beside + [sum(beside) / max(1, width), wire])
 
 
-def quickest(jobs, width, source, targets, choices, fits, also=(), tries=200):
+def quickest(jobs, width, source, targets, choices, fits, also=(), tries=100):
     """A better order and better targets for jobs that go ``width`` at a time: ``([index in its place], [target])``.
 
     The best of some orders, such as the longest first; then whoever ends last is tried earlier and elsewhere as long as that
@@ -107,7 +118,7 @@ def quickest(jobs, width, source, targets, choices, fits, also=(), tries=200):
     orders = [every, longest, [early] + [index for index in longest if index != early],
               sorted(every, key=lambda index: (-jobs[index].volume, index)), sorted(every, key=lambda index: (jobs[index].setup, index))]
     found = None
-    for start in orders + list(also) + [_shuffled(every, number) for number in range(24)]:
+    for start in orders + list(also) + [_shuffled(every, number) for number in range(8)]:
         if found is None or found[0] > goal:
             result = makespan(start, places)
             found = min(found or result + (start,), result + (start,), key=lambda row: row[0])

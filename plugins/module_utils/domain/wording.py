@@ -16,6 +16,12 @@ MARKS = {"live": "ok", "cold_only": "COLD", "blocked": "BLOCKED", "unknown": "UN
 LONG_LIST = 40  # above it only what needs attention is listed VM by VM
 
 
+DOUBTS = {
+    "RoomDependsOnScheduler": "Room for all there is only when the scheduler spares it for the right one.",
+    "KeepRulesDependOnScheduler": "Nobody but the guests' own pod affinity keeps them apart or together here.",
+}
+
+
 def verdict_lines(facts):
     """What :func:`..migratability.judge` returned, in words."""
     cluster, total = facts["cluster"], facts["summary"]
@@ -63,19 +69,44 @@ def plan_lines(plan):
             lines.append(("%-7s %-34s %9s  %s" % (head, name, format_bytes(vm["memory_bytes"]), _target(vm)))[:WIDTH])
         if len(wave["vms"]) > plan["width"]:
             lines.append("        %d at a time, in this order" % plan["width"])
+    lines += _way_back(plan)
     for vm in plan["left"]:
         lines.append(("stays   %s/%s: named in leave_blocked" % (vm["namespace"], vm["name"]))[:WIDTH])
     for vm in plan["blocked"]:
         lines.append(("cannot  %s/%s: %s" % (vm["namespace"], vm["name"], ", ".join(vm["codes"]) or vm["verdict"]))[:WIDTH])
+    for row in plan["first"]:
+        lines += textwrap.wrap("first   %s: %s%s" % (
+            ", ".join(row["vms"][:3]) + (" and %d more" % (len(row["vms"]) - 3) if len(row["vms"]) > 3 else ""),
+            _lacking(row["missing"]), row["remedy"]), WIDTH, subsequent_indent="        ")
     if not plan["targets_pinned"] and plan["waves"]:
-        lines.append("This KubeVirt takes no target by name: the scheduler chooses.")
+        lines.append("This KubeVirt takes no target by name: the scheduler chooses; what is expected is told.")
+    lines += [DOUBTS[code] for code in plan["warnings"] if code in DOUBTS]
     return lines or ["nothing to move: %s carries no VM" % plan["node"]]
 
 
 def _target(vm):
     if vm["under_way"]:
         return "under way already"
-    return "to " + (vm["target_node"] or "one of " + ", ".join(vm["target_choices"]))
+    if vm["target_node"]:
+        return "to " + vm["target_node"]
+    others = [name for name in vm["target_choices"] if name != vm["expected_node"]]
+    return "to %s, expected%s" % (vm["expected_node"], "; or " + ", ".join(others) if others else "")
+
+
+def _way_back(plan):
+    """The return, where it differs from the way out: who stays away, for the rest one line."""
+    if not plan["returns"] or not plan["waves"]:
+        return []
+    count = sum(len(wave["vms"]) for wave in plan["returns"]["waves"])
+    lines = ["return  %d of %d VMs to %s, in the same order" % (count, len(plan["vms"]), plan["node"])]
+    return lines + [("        %s/%s stays away: its partner returns" % (vm["namespace"], vm["name"]))[:WIDTH]
+                    for vm in plan["returns"]["stay"]]
+
+
+def _lacking(missing):
+    """``lacks 120 GiB memory. `` of what a node has too little of."""
+    parts = ["%s %s" % ("%g" % round(value, 1) if kind == "cpu" else format_bytes(value), kind) for kind, value in sorted(missing.items())]
+    return "lacks %s. " % ", ".join(parts) if parts else ""
 
 
 def change_lines(before, after):

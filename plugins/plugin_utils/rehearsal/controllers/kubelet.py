@@ -51,7 +51,9 @@ class Kubelets:
             self.world.later(0.2, 0.6, lambda: self._creating(key_of(pod), uid))
             launcher = (pod["metadata"].get("labels") or {}).get("kubevirt.io") == "virt-launcher"
             if knob(pod, "fail") != "pod-stuck":
-                self.world.later(*(LAUNCHER_START if launcher else POD_START), lambda: self._ready(key_of(pod), uid))
+                asked = float(knob(pod, "launcher-start", "0")) if launcher else 0.0
+                least, most = (asked, asked) if asked else LAUNCHER_START if launcher else POD_START
+                self.world.later(least, most, lambda: self._ready(key_of(pod), uid))
 
     def _end_later(self, pod, uid):
         part = (pod["metadata"].get("labels") or {}).get("kubevirt.io")

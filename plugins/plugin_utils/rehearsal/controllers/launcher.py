@@ -174,6 +174,12 @@ class Job:
             self._stalled_since = None
         self._schedule()
 
+    def set_dirty_rate(self, rate):
+        """The guest writes that many bytes/s from now on."""
+        if self.outcome is None:
+            self.run.set_dirty_rate(self.world.now(), rate)
+            self._schedule()
+
     def abort(self, reason, refused):
         """Ask for the end of the copy.
 

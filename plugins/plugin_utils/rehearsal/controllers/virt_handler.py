@@ -5,6 +5,8 @@
 
 """virt-handler on both nodes: who writes which part of a VMI's migration state, and when.
 
+What a guest writes (``dirty-rate``) may change while it is copied.
+
 Source: facts 1.10-1.13, 4.1-4.2, 4.13-4.14, 8.4-8.6. Injected failures (annotation
 ``rehearsal.bigvm.io/fail`` on the VMI or in the VM's template):
 
@@ -96,6 +98,8 @@ class Handlers:
             self._lost(vmi)  # nothing that still copies may hand the guest over now
         elif uid and not (state.get("failed") or state.get("completed")):
             self._act(vmi, state, uid)
+            if uid in self.jobs and old is not None and knob(vmi, "dirty-rate") != knob(old, "dirty-rate"):
+                self.jobs[uid].set_dirty_rate(target_pod.quantity(knob(vmi, "dirty-rate", "0")))
         if phase_of(vmi) == "Running" and (old is None or _moved(vmi, old)):
             self._refresh(vmi)
 
