@@ -241,6 +241,16 @@ verdict_lines:
   returned: with O(node)
   type: list
   elements: str
+risks:
+  description: What may go wrong, the gravest first, as a list of C({code, vms, message, remedy}).
+  returned: with O(node)
+  type: list
+  elements: dict
+risk_lines:
+  description: The risks, and what to change before, in words, lines of at most 80 columns.
+  returned: with O(node)
+  type: list
+  elements: str
 vm_migratable:
   description: The verdicts the plan was made from, as M(bigvm.live_migration.vm_migratable_facts) returns them.
   returned: with O(node)
@@ -265,6 +275,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import
     critical,
     evacuation,
     foresight,
+    outlook,
     rolling,
     wording,
 )
@@ -331,7 +342,8 @@ def execute(task):
         return dict(result, window=rolling.window(plan, *when), lines=rolling.lines(plan))
     latest = evacuation.pessimistic(plan, when[3])
     window = dict(evacuation.window(plan, *when), ends_latest=None if latest is None else to_timestamp(when[0] + latest))
-    return dict(result, window=window, lines=wording.plan_lines(plan) + foresight.lines(plan["forecast"]),
+    risks = outlook.risks(plan, facts, window)
+    return dict(result, window=window, risks=risks, risk_lines=outlook.lines(risks), lines=wording.plan_lines(plan) + foresight.lines(plan["forecast"]),
                 verdict_lines=wording.verdict_lines(facts), vm_migratable=facts)
 
 
