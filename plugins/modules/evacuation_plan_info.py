@@ -343,8 +343,9 @@ def execute(task):
     latest = evacuation.pessimistic(plan, when[3])
     window = dict(evacuation.window(plan, *when), ends_latest=None if latest is None else to_timestamp(when[0] + latest))
     risks = outlook.risks(plan, facts, window)
-    return dict(result, window=window, risks=risks, risk_lines=outlook.lines(risks), lines=wording.plan_lines(plan) + foresight.lines(plan["forecast"]),
-                verdict_lines=wording.verdict_lines(facts), vm_migratable=facts)
+    return dict(
+        result, window=window, lines=wording.plan_lines(plan) + foresight.lines(plan["forecast"]), risks=risks,
+        risk_lines=outlook.lines(risks), verdict_lines=wording.verdict_lines(facts), vm_migratable=facts)
 
 
 def _asked(task, found, assumed, timeout):

@@ -170,8 +170,8 @@ def main():
     print("note %d runs and %d with a tight deadline in %.0f s" % (len(runs), len(tight), time.monotonic() - began))
     print("note %d of %d ranges have no upper end; with one, %d of %d ended inside it" % (
         len(runs) - len(bounded), len(runs), len(closed), len(bounded)))
-    print("note ended before the lower end: %d; stopped at the deadline: %d" % (
-        sum(1 for row in runs if row["actual"] is not None and row["actual"] < row["low"]), sum(1 for row in runs if row["actual"] is None)))
+    early = sum(1 for row in runs if row["actual"] is not None and row["actual"] < row["low"])
+    print("note ended before the lower end: %d; stopped at the deadline: %d" % (early, sum(1 for row in runs if row["actual"] is None)))
     print("note median error of the expected time %.1f %%" % (100 * statistics.median(errors_seen)))
     share = len(inside) / len(runs)
     figure("inside_range", round(share, 3), ">=0.85", share >= 0.85)

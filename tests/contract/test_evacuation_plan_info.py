@@ -100,8 +100,7 @@ def test_several_nodes_are_planned_with_the_cluster_moving_forward(near):
     assert sorted(plan["nodes"]) == ["hana-b", "worker-1", "worker-2"] and plan["stuck"] == []
     assert [turn["avoid"] for turn in plan["turns"]] == [plan["nodes"][1:], plan["nodes"][2:], []]
     assert [line for line in found["lines"] if line.startswith("node ")] and max(map(len, found["lines"])) <= 78
-    first = planned(near().api, node=plan["nodes"][0], avoid=plan["nodes"][1:], links=LINKS, dirty_rates={
-        name: rate for name, rate in found["dirty_rates"].items()})
+    first = planned(near().api, node=plan["nodes"][0], avoid=plan["nodes"][1:], links=LINKS, dirty_rates=found["dirty_rates"])
     assert first["plan"]["id"] == plan["plans"][0]["id"], "alone it is the same plan"
 
 

@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import pytest
-from test_foresight import guest, plan_of
 from test_foresight import foreseen as timeline
+from test_foresight import guest, plan_of
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import evacuation, outlook
 

@@ -24,11 +24,10 @@ def risks(plan, facts, window):
     :param window: what :func:`.evacuation.window` returned.
     :returns: ``[{code, vms: ["namespace/name"], message, remedy}]``.
     """
-    found = [dict(row, message=row["message"]) for row in plan["first"]]
-    forecast = plan["forecast"]
-    for words in [window.get("problem") or window.get("note")]:
-        if words:
-            found.append(_risk("WindowTight", [], words[:1].upper() + words[1:] + ".", "Begin earlier, give a later deadline, or move fewer."))
+    found, forecast = [dict(row) for row in plan["first"]], plan["forecast"]
+    tight = window.get("problem") or window.get("note")
+    if tight:
+        found.append(_risk("WindowTight", [], tight[:1].upper() + tight[1:] + ".", "Begin earlier, give a later deadline, or move fewer."))
     if plan["waves"] and not forecast["possible"]:
         found.append(_risk("NoForecast", [], forecast["why"][:1].upper() + forecast["why"][1:] + ".",
                            "Measure what the migration network carries between two nodes and give it as links."))
@@ -58,7 +57,8 @@ def _of_copy(row):
     if row["ends"] in ("never", "budget"):
         when = "" if row["ends"] == "never" else " in the time granted"
         yield _risk(foresight.NEVER, name, "It is not expected to end%s." % when,
-                    "Any of: %s." % "; ".join(row["helps"]) if row["helps"] else "No single change is enough: fewer writes and a faster link.")
+                    "Any of: %s." % "; ".join(row["helps"]) if row["helps"] else
+                    "No single change is enough: fewer writes and a faster link.")
     elif row["border"] is not None and row["border"] >= NEAR:
         yield _risk("NearTheBorder", name, "It writes %d %% of what its copy can just follow." % round(100 * row["border"]),
                     "Move it in a quieter hour: no delta merge, no savepoint, no backup.")

@@ -68,8 +68,8 @@ class Seeded:
         self.room[name] = {"memory": (memory - 4) * GI, "hugepages-1Gi": pages * GI, "cpu": (cpus - 1) * 1000}
         self._made(self._path("pods"), {"metadata": {"name": "virt-handler-" + name, "labels": {
             "kubevirt.io": "virt-handler", "app.kubernetes.io/component": "kubevirt"}}, "spec": {
-                "nodeName": name, "tolerations": [{"operator": "Exists"}], "containers": [{"name": "virt-handler", "image": "virt-handler", "resources": {
-                    "requests": {"cpu": "10m", "memory": "325Mi"}}}]}})
+                "nodeName": name, "tolerations": [{"operator": "Exists"}], "containers": [
+                    {"name": "virt-handler", "image": "virt-handler", "resources": {"requests": {"cpu": "10m", "memory": "325Mi"}}}]}})
 
     def _guest(self, name):
         rng = self.rng
@@ -123,7 +123,8 @@ class Seeded:
         nodes = [node for node in self.cluster.http("GET", "/api/v1/nodes")[1]["items"] if node["metadata"]["name"] in self.names]
         return {"now": time.time(), "forbidden": [], "vmis": self.vmis, "vms": [], "vmims": [], "nodes": nodes, "pods": pods,
                 "claims": [], "quotas": [], "kubevirts": [KUBEVIRT], "policies": [],
-                "namespaces": self.cluster.http("GET", "/api/v1/namespaces")[1]["items"], "target_by_name": True, "hyperconverged_api": "v1"}
+                "namespaces": self.cluster.http("GET", "/api/v1/namespaces")[1]["items"], "target_by_name": True,
+                "hyperconverged_api": "v1"}
 
     def target(self, name, to=None):
         """A migration's target pod; the pod when the scheduler has decided."""
@@ -157,7 +158,8 @@ def _decided(_code, pod):
 
 def asked():
     defaults = dict.fromkeys(rolling.Asked._fields)
-    defaults.update(critical=(), acknowledged=(), hold=False, leave=(), bonds=bonds.NONE, avoid=(), back=False, rates={}, assumptions=(), links={})
+    defaults.update(critical=(), acknowledged=(), hold=False, leave=(), bonds=bonds.NONE, avoid=(), back=False, rates={}, links={},
+                    assumptions=())
     return rolling.Asked(**defaults)
 
 
@@ -171,7 +173,8 @@ def test_target_pods_land_on_the_planned_node_and_none_is_unschedulable(cluster)
         queue = [vm for wave in plan["waves"] for vm in wave["vms"]]
         if queue:  # what the scheduler takes by itself, as before KubeVirt 1.6
             free = here.target(queue[0]["name"])
-            wrong += [] if free["spec"].get("nodeName") in queue[0]["target_choices"] else ["%d: %s goes elsewhere" % (seed, queue[0]["name"])]
+            if free["spec"].get("nodeName") not in queue[0]["target_choices"]:
+                wrong.append("%d: %s goes elsewhere" % (seed, queue[0]["name"]))
             unnamed = rolling.one(dict(here.inventory(), target_by_name=False, pods=[
                 pod for pod in here.inventory()["pods"] if pod["metadata"]["name"] != free["metadata"]["name"]]), source, asked())[0]
             expected = {vm["name"]: vm["expected_node"] for wave in unnamed["waves"] for vm in wave["vms"]}
