@@ -21,7 +21,7 @@ REHEARSAL := ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false 
 
 .DEFAULT_GOAL := help
 .PHONY: help rehearse test test-lab lab-libvirt lab-build lab-kubernetes lab-test lab-kubevirt rbac verdict roles venv deps tree unit contract playbooks integration sanity lint docs build molecule \
-	bench-wait bench-start bench-plan bench-overhead fix changelog lock clean
+	bench-wait bench-start bench-plan bench-disturbed bench-overhead fix changelog lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench-overhead: ## what a task that has nothing to do costs, beside one of kuber
 
 bench-plan: ## how near evacuation plans come to the shortest possible
 	@$(BENCH) python tests/bench/plan.py $(ARGS)
+
+bench-disturbed: ## how good forecasts are when the night is not as foreseen (whole migrations on embedded clusters)
+	@$(BENCH) python tests/bench/disturbed.py $(ARGS)
 
 bench-facts: ## what judging 5,000 VMs costs, beside a loop and a bare client
 	@$(BENCH) python tests/bench/facts.py $(ARGS)

@@ -89,7 +89,7 @@ options:
   deadline:
     description:
       - When everything must have ended, as RFC 3339 with offset, such as V(2026-11-22T04:30:00+01:00). Nothing is started
-        later, and nothing whose O(timeout) would pass it.
+        later, and nothing whose O(timeout) would pass it. What still runs 30 seconds before is cancelled, since that takes a while.
       - Holds beside O(timeout); what comes first counts.
     type: str
   reserve:

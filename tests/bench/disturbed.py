@@ -12,7 +12,7 @@ bursts, preparation takes 10 to 40 s. The forecast is told the link, the dirty r
 its working set. Guests of 16 GiB to 1 TiB, links of 10 to 100 Gbit/s, dirty rates up to half of the link.
 
 One run in six has half of the expected time as its deadline, so that it must be stopped in time; these say nothing about
-the range. Prints ``note`` lines, then ``figure NAME VALUE GOAL ok|short``; ends 1 when a figure is short.
+the range. Prints every run, ``note`` lines, then ``figure NAME VALUE GOAL ok|short``; ends 1 when a figure is short.
 """
 
 from __future__ import annotations
@@ -136,6 +136,7 @@ def one(cluster, gib, seed, tight):
     found, _failed = called(migrate_vmi, api, vms=[{"namespace": "default", "name": "vm", "target_node": None}], away_from=[here],
                             deadline=to_timestamp(end), progress_interval=0)
     cluster.script([])
+    api.clock.sleep(60)  # what an abort leaves goes by itself
     move = found["migrations"][0]
     took = move["seconds"]["prepare"] + move["seconds"]["copy"] if move["outcome"] == "moved" else None
     ended = from_timestamp(move["ended"]) if move.get("ended") else api.clock.now()
@@ -147,13 +148,17 @@ def main():
     """Measure, print; the exit code."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--runs", type=int, default=200, help="besides those with a tight deadline")
-    count, rows, began = arguments.parse_args().runs, [], time.monotonic()
-    for index, gib in enumerate(SIZES):
-        cluster = Cluster(gib)
+    arguments.add_argument("--sizes", type=int, nargs="+", default=SIZES, choices=SIZES, help="GiB; the runs are shared out among them")
+    given = arguments.parse_args()
+    rows, began = [], time.monotonic()
+    for gib in given.sizes:
+        index, cluster = SIZES.index(gib), Cluster(gib)
         try:
-            mine = count // len(SIZES)
+            mine = given.runs // len(given.sizes)
             for number in range(mine + mine // 5):
                 rows.append(one(cluster, gib, 1000 * index + number, number % 6 == 5))
+                print("run %d: %d GiB, %s" % (len(rows), gib, " ".join("%s %s" % (
+                    name, round(value, 1) if isinstance(value, float) else value) for name, value in rows[-1].items())), flush=True)
         finally:
             cluster.stop()
     tight, runs = [row for row in rows if row["tight"]], [row for row in rows if not row["tight"]]

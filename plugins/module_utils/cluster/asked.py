@@ -15,6 +15,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.common.clock 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import critical, handoff, migration
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import parse_duration
 
+CANCEL_TAKES = 30.0  # s that are kept before a deadline: a cancel takes some seconds, more where a handler is slow (facts 8.4-8.6)
 ANYWHERE = migration.Place(None, {}, ())
 _RUN = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _DURATIONS = ("queue_timeout", "timeout", "reserve", "max_pause")
@@ -131,4 +132,4 @@ def _end(task, reserve):
     moment = from_timestamp(text)
     if moment <= task.clock.now():
         raise errors.BadInput("The deadline %s has passed." % text, "Give a time that is still to come.")
-    return moment - reserve
+    return moment - max(reserve, CANCEL_TAKES)

@@ -161,7 +161,7 @@ def helps(guest, way):
     most = largest_dirty_rate(guest, way)
     if most:
         found.append(_help("dirty_rate", guest.dirty_rate, most, format_rate,
-                           "fewer writes: a quiet hour, no delta merge or savepoint in between"))
+                           "fewer writes: a quiet hour, what is not needed stopped, no delta merge or savepoint in between"))
     rate = _least(lambda value: course(guest, way._replace(rate=value)).ends == "converges", way.rate, 1024 * way.rate)
     if rate:
         found.append(_help("rate", way.rate, rate, format_rate, "a faster network, more streams, no cap"))
