@@ -30,6 +30,8 @@ REBOOT = """---
 class Operator:
     """Somebody at a control node with the lab's hosts as inventory."""
 
+    shows_ok = "false"  # whether tasks that changed nothing are shown
+
     def __init__(self, lab, folder):
         self.lab, self.folder = lab, folder
         hosts = {"kvm-" + name: {"kvm_evacuation_uri": lab.uri(name), "kvm_evacuation_migrate_uri": "tcp://kvm-%s-mig" % name}
@@ -45,7 +47,7 @@ class Operator:
         """A run that has begun; in a process group of its own. ``playbook``: one of ours, or a file."""
         environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=self.lab.collections, LC_ALL="C.UTF-8", ANSIBLE_NOCOLOR="1",
                            ANSIBLE_CONNECTION_PLUGINS=str(HERE / "connection_plugins"), ANSIBLE_LOCAL_TEMP=str(self.folder / "local"),
-                           ANSIBLE_DISPLAY_OK_HOSTS="false", ANSIBLE_DISPLAY_SKIPPED_HOSTS="false", ANSIBLE_LOCALHOST_WARNING="false")
+                           ANSIBLE_DISPLAY_OK_HOSTS=self.shows_ok, ANSIBLE_DISPLAY_SKIPPED_HOSTS="false", ANSIBLE_LOCALHOST_WARNING="false")
         given = {"maintenance_host": "kvm-a", "maintenance_become": False, "maintenance_progress_interval": 2, **variables}
         command = [Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", *words,
                    playbook if "." in playbook else "bigvm.live_migration." + playbook, "-e", json.dumps(given)]

@@ -18,6 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import kvm_install as install
 import pytest
 from kvm_operator import Operator
 
@@ -39,7 +40,9 @@ done; chmod 600 *.key"""
 @pytest.fixture
 def operator(lab, tmp_path):
     """Somebody; nothing stays mounted."""
-    yield Operator(lab, tmp_path)
+    somebody = Operator(lab, tmp_path)
+    somebody.shows_ok = "true"
+    yield somebody
     for host in lab.status["hosts"]:
         lab.run(host, "sh", "-c", "umount %s; rm -rf %s %s %s" % (IMAGES, IMAGES, FSTAB, PKI), check=False)
 
@@ -139,7 +142,8 @@ mkdir -p /var/lib/nfs /etc/exports.d; touch /etc/exports; set +e
 
 def export(lab, exportfs, folder, **export):
     """``(rc, what was said)`` of the role's task file that exports, with the real exportfs."""
-    text = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": [
+    text = [{"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": {
+        "ansible_python_interpreter": install.SYSTEM_PYTHON}, "tasks": [
         {"ansible.builtin.include_role": {"name": "bigvm.live_migration.kvm_shared_storage", "tasks_from": "exports"},
          "vars": {"kvm_shared_storage_exports": [dict({"path": str(folder)}, **export)]}}]}]
     (folder / "export.yml").write_text(json.dumps(text))
