@@ -21,7 +21,7 @@ REHEARSAL := ANSIBLE_DISPLAY_OK_HOSTS=false ANSIBLE_DISPLAY_SKIPPED_HOSTS=false 
 
 .DEFAULT_GOAL := help
 .PHONY: help rehearse test test-lab lab-libvirt lab-build lab-kubernetes lab-test lab-kubevirt rbac verdict roles venv deps tree unit contract playbooks integration sanity lint docs build molecule \
-	bench-wait bench-start bench-plan bench-disturbed bench-overhead fix changelog lock clean
+	bench-wait bench-start bench-plan bench-disturbed bench-overhead bench-facts bench-forecast bench-libvirt fix changelog lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,12 @@ bench-plan: ## how near evacuation plans come to the shortest possible
 
 bench-disturbed: ## how good forecasts are when the night is not as foreseen (whole migrations on embedded clusters)
 	@$(BENCH) python tests/bench/disturbed.py $(ARGS)
+
+bench-forecast: ## how near the forecast comes to real QEMU migrations (root, Debian 12, ten minutes)
+	@$(BENCH) python tests/bench/forecast.py $(ARGS)
+
+bench-libvirt: ## what libvirt_migrate costs beside a bare virsh migrate (root, Debian 12)
+	@$(BENCH) python tests/bench/libvirt.py $(ARGS)
 
 bench-facts: ## what judging 5,000 VMs costs, beside a loop and a bare client
 	@$(BENCH) python tests/bench/facts.py $(ARGS)

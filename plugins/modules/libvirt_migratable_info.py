@@ -19,8 +19,10 @@ description:
     the way) or C(unknown) (something that could stop it could not be read).
   - Looks at the state, devices, disks, networks, CPU, machine type, memory, huge pages and pinning of each guest, at names
     and UUIDs on the target, at a cluster manager on this host, and at what the hosts differ in.
-  - What no libvirt tells, it names as a warning. Whether a disk is the same on both hosts is only believed of shared file
-    systems and of names that carry a WWID; and a bridge has to be looked at.
+  - LUNs are compared by WWID where the target's libvirt lists its disks. What no libvirt tells, it names as a warning. Whether a
+    disk is the same on both hosts is else only believed of shared file systems and of names that carry a WWID; and a bridge has
+    to be looked at.
+  - docs/kvm_verdict.md lists all codes.
 options:
   destination:
     description: The connection of the target, for example C(qemu+tls://kvm-2.example.com/system).
@@ -28,6 +30,9 @@ options:
     required: true
   uri:
     description: The connection of the host that the guests are on. By default the host that the module runs on.
+    type: str
+  migrate_uri:
+    description: Where the memory will be sent, as of M(bigvm.live_migration.libvirt_migrate), to look at the ports there.
     type: str
   names:
     description: The guests. All of the host when not given.
@@ -45,7 +50,8 @@ requirements:
   - python >= 3.9
   - libvirt's Python binding (python3-libvirt), where the module runs
 notes:
-  - File systems and the cluster manager are looked at only when the module runs on the host that the guests are on.
+  - File systems, the identity of disks, the ports to the target and the cluster manager are looked at only when the module runs
+    on the host that the guests are on.
 seealso:
   - module: bigvm.live_migration.libvirt_migrate
   - module: bigvm.live_migration.libvirt_cpu_baseline
@@ -106,7 +112,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor im
 from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.runner import run_module
 
 SPEC = dict(
-    destination=dict(type="str", required=True), uri=dict(type="str"),
+    destination=dict(type="str", required=True), uri=dict(type="str"), migrate_uri=dict(type="str"),
     names=dict(type="list", elements="str", default=[]),
 )
 ANYWHERE = dict(emulator=None, arch=None, machine=None, virttype=None)
@@ -118,7 +124,8 @@ def execute(task):
         raise BadInput("The option destination is empty.", "Name the target's connection.")
     hosts = baseline.survey(task.hosts, [{"uri": params["uri"]}, {"uri": params["destination"]}], ANYWHERE, mixed=True)
     differences = cpu.differences(hosts)
-    rows = survey.judged(task.hosts.open(params["uri"]), task.hosts.open(params["destination"]), params["names"], differences)
+    rows = survey.judged(task.hosts.open(params["uri"]), task.hosts.open(params["destination"]), params["names"], differences,
+                         params["migrate_uri"])
     return {
         "changed": False, "guests": rows, "reasons": kvm_guest.reason_table(rows), "summary": kvm_guest.summary(rows),
         "differences": differences, "lines": kvm_guest.in_words(rows) + cpu.differences_in_words(differences),

@@ -126,9 +126,14 @@ options:
     type: dict
     default: {}
   progress_interval:
-    description: Seconds between two lines about the copy in RV(lines). V(0) has none.
+    description: Seconds between two lines about the copy. V(0) has none.
     type: int
     default: 60
+  progress_file:
+    description:
+      - A file on the host that the module runs on, to which each line is appended when it comes, for others to look at
+        meanwhile. Where the task shows its lines while it works, it uses one of its own.
+    type: path
 attributes:
   check_mode:
     support: full
@@ -141,7 +146,11 @@ requirements:
   - libvirt's Python binding (python3-libvirt), where the module runs
 notes:
   - Runs on the KVM host that the guest is on, or anywhere with O(uri).
-  - With O(p2p), the migration goes on when this task is killed. The same task, started again, follows it.
+  - The module runs as a background job of the host and its lines are shown while it works, unless the task is C(async) or
+    O(progress_interval) is V(0). When the playbook is killed or its connection breaks, the job goes on, with its ladder and
+    timeout.
+  - With O(p2p), the migration goes on even when the module itself is killed. The same task, started again, follows it. A guest
+    that the step V(suspend) had paused then goes on at the target.
 seealso:
   - module: bigvm.live_migration.libvirt_cpu_baseline
 """
@@ -232,7 +241,7 @@ lines:
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.changeset import ChangeSet
 from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.moving import Move
 from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.options import migration_plan
-from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.runner import run_module
+from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.runner import run_module, teller
 
 SPEC = dict(
     name=dict(type="str", required=True),
@@ -248,17 +257,20 @@ SPEC = dict(
         do=dict(type="str", required=True, choices=["downtime", "bandwidth", "suspend", "post_copy", "abort"]),
         value=dict(type="str"))),
     networks=dict(type="dict", default={}), disks=dict(type="dict", default={}),
-    progress_interval=dict(type="int", default=60),
+    progress_interval=dict(type="int", default=60), progress_file=dict(type="path"),
 )
 
 
 def execute(task):
     plan = migration_plan(task.params)
-    move, changes = Move(task.hosts, plan, task.clock, task.say), ChangeSet()
+    move, changes = Move(task.hosts, plan, task.clock, teller(plan["progress_file"], task)), ChangeSet()
     what = move.look()
     found = {"name": move.name, "uuid": move.uuid, "host": move.target_name, "moved": what != "there"}
     if what == "there":
-        return changes.result(lines=["%s: is on %s already" % (move.name, move.target_name)], **found)
+        line, went_on = move.already(task.check_mode)
+        if went_on:
+            changes.note("State of %s" % move.name, "paused", "running")
+        return changes.result(lines=[line], **found)
     changes.note("Host of %s" % move.name, move.source.hostname(), move.target_name)
     if task.check_mode:
         return changes.result(lines=["%s: would be moved to %s" % (move.name, move.target_name)], **found)

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Write docs/verdict.md from the table of reasons: ``verdict_page.py`` writes, ``verdict_page.py check`` compares.
+"""Write docs/verdict.md and docs/kvm_verdict.md from the tables of reasons: ``verdict_page.py`` writes, with ``check`` compares.
 
 What a code looks at is the docstring of the rule that yields it, found where the rule's source names the code.
 """
@@ -16,9 +16,25 @@ import re
 import sys
 from pathlib import Path
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import placement, reasons, rules
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import (
+    kvm_guest,
+    kvm_reasons,
+    placement,
+    reasons,
+    rules,
+)
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "verdict.md"
+KVM_PAGE = PAGE.with_name("kvm_verdict.md")
+KVM_HEAD = """# What the verdict on libvirt guests looks at
+
+Written by `make verdict` from `plugins/module_utils/domain/kvm_reasons.py` and the rules in `kvm_guest.py`;
+`tests/unit/test_verdict_page.py` checks that it is current. `libvirt_migratable_info` returns these codes. Verdicts and effects are
+those of [the verdict on VMs of OpenShift Virtualization](verdict.md).
+
+| code | severity | effect | looked at | what it means | what helps | reference |
+|---|---|---|---|---|---|---|
+"""
 HEAD = """# What the verdict looks at
 
 Written by `make verdict` from `plugins/module_utils/domain/reasons.py` and the rules; `tests/unit/test_verdict_page.py`
@@ -74,9 +90,9 @@ def looked_at():
     return found
 
 
-def _codes(source):
+def _codes(source, known=reasons.REASONS):
     strings = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    return sorted(strings & set(reasons.REASONS))
+    return sorted(strings & set(known))
 
 
 def _sentence(documentation):
@@ -99,22 +115,41 @@ def page():
     return "\n".join(lines) + "\n"
 
 
+def kvm_looked_at():
+    """``{code: first sentence of the rule that yields it}``."""
+    found = {"HostsDiffer": "QEMU, libvirt, microcode, firmware and, where given, kernel of both hosts."}
+    for rule in (*kvm_guest.RULES, kvm_guest._pages_of_nodes):
+        for code in _codes(inspect.getsource(rule), kvm_reasons.REASONS):
+            found.setdefault(code, _sentence(rule.__doc__))
+    return found
+
+
+def kvm_page():
+    """The text of the page about KVM hosts."""
+    seen = kvm_looked_at()
+    return KVM_HEAD + "".join("| %s |\n" % " | ".join(_cell(cell) for cell in (
+        "`%s`" % code, reason.severity, reason.effect or "", seen[code], reason.message, reason.remedy, reason.reference))
+        for code, reason in kvm_reasons.REASONS.items())
+
+
 def _cell(text):
     return text.replace("|", "\\|")
 
 
 def is_current():
-    """Whether the page is as it would be written."""
-    return PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page()
+    """Whether both pages are as they would be written."""
+    return all(path.is_file() and path.read_text(encoding="utf-8") == text() for path, text in ((PAGE, page), (KVM_PAGE, kvm_page)))
 
 
 def main(words):
     """Write or check; returns the exit code."""
     if words == ["check"]:
         if not is_current():
-            print("docs/verdict.md is not what 'make verdict' writes")
+            print("docs/verdict.md or docs/kvm_verdict.md is not what 'make verdict' writes")
         return int(not is_current())
     PAGE.write_text(page(), encoding="utf-8")
+    KVM_PAGE.write_text(kvm_page(), encoding="utf-8")
+    print("docs/kvm_verdict.md: %d codes" % len(kvm_reasons.REASONS))
     print("docs/verdict.md: %d codes" % len(reasons.REASONS))
     return 0
 

@@ -13,6 +13,9 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import
 
 GIB = 1024 ** 3
 WWID = "/dev/disk/by-id/wwn-0x600a098038304437"
+NAA = "600a098038304437415d4b6a59684f77"
+SAN = "/dev/disk/by-id/dm-uuid-mpath-3" + NAA
+HUGE = "<memoryBacking><hugepages><page size='1' unit='GiB'/></hugepages></memoryBacking>"
 TARGET = {"names": {"other": "u-9"}, "networks": {"prod": True, "idle": False}, "pools": {"san": True}, "memory_free": 64 * GIB,
           "pages_free": {2048: 100, 1048576: 4}, "cells": {0: {0, 1, 2, 3}, 1: {4, 5, 6, 7}}, "machine": None, "cpu": ("superset", None)}
 
@@ -73,10 +76,49 @@ def test_nothing_stands_in_the_way():
     (a_guest(), {"names": {"old-app": "u-1"}}, "blocked", "UuidTaken"),
     (a_guest(), {"names": None}, "unknown", "TargetUnread"),
     (a_guest(memory=1025), {"memory_free": 4096 * GIB}, "live", "HugeGuest"),
+    (a_guest(devices=disk("block", "dev='%s'" % SAN)), {"luns": {NAA.replace("7", "8")}}, "blocked", "LunMissing"),
+    (a_guest(devices=disk("block", "dev='/dev/sdb'"), wwids={"/dev/sdb": "naa." + NAA}), {"luns": {"6" * 32}}, "blocked", "LunMissing"),
+    (a_guest(devices=disk("block", "dev='/dev/sdb'"), wwids={"/dev/sdb": "naa." + NAA}), {"luns": None}, "live", "DiskUnproven"),
+    (a_guest(devices=disk(), filesystems={"/img/a": "nfs4"}), {}, "live", "NfsLocking"),
+    (a_guest("<os><nvram>/var/lib/libvirt/qemu/nvram/app.fd</nvram></os>", active=False), {}, "cold_only", "FirmwareState"),
+    (a_guest(devices="<tpm model='tpm-crb'><backend type='emulator'/></tpm>", active=False), {}, "cold_only", "FirmwareState"),
+    (a_guest(host_release=9), {"release": 10}, "live", "ReleasePath"),
+    (a_guest(), {"ports": False}, "live", "PortsFiltered"),
+    (a_guest("<cputune><vcpupin vcpu='0' cpuset='1-2'/></cputune>", host_cells={0: {0, 1}, 1: {2, 3}}), {}, "live", "TopologyDiffers"),
+    (a_guest(HUGE + "<numatune><memory mode='strict' nodeset='1'/></numatune>", memory=4),
+     {"pages_by_cell": {0: {1048576: 4}, 1: {1048576: 0}}}, "blocked", "HugepagesShort"),
+    (a_guest(HUGE + "<numatune><memory mode='strict' nodeset='0-1'/><memnode cellid='0' mode='strict' nodeset='1'/></numatune>"
+             "<cpu><numa><cell id='0' cpus='0' memory='2' unit='GiB'/></numa></cpu>", memory=4),
+     {"pages_by_cell": {0: {1048576: 3}, 1: {1048576: 1}}}, "blocked", "HugepagesShort"),
 ])
 def test_each_rule_has_a_guest_that_breaks_it(guest, target, verdict, code):
     got, found = codes(guest, target)
     assert code in found and got == verdict, found
+
+
+@pytest.mark.parametrize("guest, target", [
+    (a_guest(devices=disk("block", "dev='/dev/sdb'"), wwids={"/dev/sdb": "naa." + NAA}), {"luns": {NAA}}),
+    (a_guest(devices=disk("block", "dev='/dev/nvme0n1'".replace("/dev/nvme0n1", "/dev/disk/by-id/nvme-eui.0025385b01421234"))),
+     {"luns": {NAA}}),
+    (a_guest(host_release=9), {"release": 9}), (a_guest(), {"ports": True}), (a_guest(), {"ports": None}),
+    (a_guest("<os><nvram>/x.fd</nvram></os>"), {}),
+    (a_guest(HUGE + "<numatune><memory mode='preferred' nodeset='1'/></numatune>", memory=4), {"pages_by_cell": {1: {}}}),
+])
+def test_and_one_that_does_not(guest, target):
+    new = {"LunMissing", "DiskUnproven", "ReleasePath", "PortsFiltered", "FirmwareState", "HugepagesShort"}
+    assert not codes(guest, target)[1] & new
+
+
+@pytest.mark.parametrize("name, found", [
+    ("/dev/disk/by-id/wwn-0x" + NAA, NAA), ("/dev/disk/by-id/scsi-3" + NAA, NAA), (SAN, NAA), ("naa." + NAA.upper(), NAA), (NAA, NAA),
+    ("/dev/mapper/3" + NAA, NAA), ("/dev/sdb", None), ("", None), (None, None), ("nvme-eui.0025385b01421234", "0025385b01421234")])
+def test_a_disk_has_one_identity_under_all_its_names(name, found):
+    assert kvm_guest.wwid(name) == found
+
+
+def test_the_release_of_a_host_is_that_of_its_newest_machine_type():
+    assert kvm_guest.rhel_of(["pc-i440fx-rhel7.6.0", "pc-q35-rhel9.4.0", "q35", None]) == 9
+    assert kvm_guest.rhel_of(["pc-q35-9.0"]) is None
 
 
 def test_four_pages_of_1_gib_hold_a_guest_of_4():

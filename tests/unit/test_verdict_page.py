@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 
 import verdict_page
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import reasons, rules
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import kvm_reasons, reasons, rules
 
 
 def test_the_page_of_the_verdict_is_current():
@@ -31,3 +31,9 @@ def test_every_code_stands_on_the_page_once_with_the_rule_that_finds_it():
 def test_a_release_is_only_said_of_codes_that_exist():
     assert set(reasons.RELEASES) <= set(reasons.REASONS)
     assert len({rule.__name__ for rule in rules.RULES}) == len(rules.RULES)
+
+
+def test_every_code_of_kvm_hosts_has_a_rule_that_finds_it():
+    text, seen = verdict_page.kvm_page(), verdict_page.kvm_looked_at()
+    assert set(seen) == set(kvm_reasons.REASONS) and all(seen.values())
+    assert [code for code in kvm_reasons.REASONS if text.count("\n| `%s` |" % code) != 1] == []

@@ -8,89 +8,28 @@
 A guest is a dict ``{name, uuid, active, xml, filesystems: {path: type}, managed}``: ``filesystems`` of the files of its
 disks where they could be looked at, ``managed`` whether a cluster manager on the host runs it (None: not known). A target
 is ``{names: {name: uuid}, networks: {name: active}, pools: {name: active}, memory_free, pages_free: {KiB: count},
-cells: {node: {cpu, ...}}, machine: problem or None, cpu: (verdict, reason)}``, each None where it could not be read.
+cells: {node: {cpu, ...}}, machine: problem or None, cpu: (verdict, reason)}``, each None where it could not be read. More of
+it, where it is told: ``pages_by_cell: {node: {KiB: count}}``, ``luns: {WWID}``, ``release`` (the major release of RHEL),
+``ports`` (False: filtered); and of the guest ``wwids: {path: WWID}``, ``host_cells`` and ``host_release`` as of a target.
 """
 
 from __future__ import annotations
 
 import re
+from xml.etree import ElementTree
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.cpu import guest_cpu, parse
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.kvm_reasons import REASONS
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import format_bytes
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.reasons import Reason
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.wording import shortened
 
 SHARED = ("nfs", "nfs4", "gfs2", "ocfs2", "ceph", "fuse.glusterfs", "glusterfs", "cifs", "gpfs", "lustre", "beegfs")
 SAFE_CACHE = ("none", "directsync")
 STABLE = re.compile(r"/dev/disk/by-id/(wwn|scsi|dm-uuid|nvme)-|/dev/mapper/(3[0-9a-f]{16,}|36[0-9a-f]+)")
+SAN = re.compile(r"6[0-9a-f]{31}")  # NAA 6, as arrays name their LUNs; other disks have several names each
 TIB = 1024 ** 4
 UNITS = {"b": 1, "bytes": 1, "kb": 1000, "k": 1024, "kib": 1024, "mb": 10 ** 6, "m": 1024 ** 2, "mib": 1024 ** 2,
          "gb": 10 ** 9, "g": 1024 ** 3, "gib": 1024 ** 3, "tb": 10 ** 12, "t": TIB, "tib": TIB}
-LIBVIRT, RHEL = "libvirt: migration", "RHEL 9: migrating virtual machines"
-
-
-def _cold(message, remedy, reference=RHEL):
-    return Reason("blocker", "cold_only", message, remedy, reference)
-
-
-def _blocks(message, remedy, reference=LIBVIRT):
-    return Reason("blocker", "blocked", message, remedy, reference)
-
-
-def _unknown(message, remedy, reference=LIBVIRT):
-    return Reason("blocker", "unknown", message, remedy, reference)
-
-
-def _warns(message, remedy, reference=RHEL):
-    return Reason("warning", None, message, remedy, reference)
-
-
-DETACH = "Take it out of the guest for the maintenance, or shut the guest down and move it offline."
-REASONS = {
-    "ShutOff": _cold("The guest is shut off; its definition can be moved.", "Move it with mode: offline.", LIBVIRT),
-    "HostDevice": _cold("A device of the host is passed through to the guest.", DETACH),
-    "VirtualFunction": _cold("The guest has a network card of the host (SR-IOV).", DETACH),
-    "MediatedDevice": _cold("The guest has a mediated device, such as a virtual GPU.", DETACH),
-    "LocalDisk": _cold("A disk is a file on storage that only this host has.",
-                       "Put it on storage that both hosts share, or shut the guest down and move disk and definition."),
-    "DiskCache": _blocks("A disk uses the host's cache, so the target might read old data.",
-                         "Set cache='none' and restart the guest."),
-    "PersistentReservation": _blocks("A disk holds SCSI-3 persistent reservations, which belong to this host's initiator.",
-                                     "Have the guest's cluster give up its reservation, or move the guest by its cluster."),
-    "ClusterManaged": _blocks("A cluster manager on the host runs this guest and would start it again.",
-                              "Move it by the cluster (pcs resource move), or take it out of its management first."),
-    "CpuRefused": _blocks("The target cannot give the guest its CPU.",
-                          "Give it a CPU that both hosts have (libvirt_cpu_baseline), and restart it.", RHEL),
-    "MachineUnknown": _blocks("The target does not have the guest's machine type.",
-                              "Bring QEMU there to the same release."),
-    "NumaShort": _blocks("The guest is pinned to CPUs or NUMA nodes that the target does not have.",
-                         "Move it to a host of the same topology, or change its pinning.", RHEL),
-    "HugepagesShort": _blocks("The target has too few huge pages free for the guest.",
-                              "Free or add huge pages of that size there."),
-    "MemoryShort": _blocks("The target has too little memory free for the guest.", "Free memory there."),
-    "NetworkMissing": _blocks("The target lacks a network of the guest, or it is not active.",
-                              "Define and start it there."),
-    "PoolMissing": _blocks("The target lacks a storage pool of the guest, or it is not active.", "Define and start it there."),
-    "NameTaken": _blocks("The target has another guest of that name.", "Rename one of them."),
-    "UuidTaken": _blocks("The target has this guest under another name.", "Remove that definition there."),
-    "CpuUnknown": _unknown("Whether the target can give the guest its CPU could not be asked.", "See the error in the details."),
-    "TargetUnread": _unknown("The target did not tell something that could stop the guest.", "See the error in the details."),
-    "DiskUnproven": _warns("Whether a disk is the same on both hosts is not shown by its name.",
-                           "Name it by /dev/disk/by-id or a multipath WWID, and compare with the target."),
-    "BridgeUnproven": _warns("The guest is on a bridge; both hosts must have it, on the same network.",
-                             "Look at the bridge on the target."),
-    "SharedDisk": _warns("A disk is shared with other guests; a fencing device (SBD) is lost for the length of the pause.",
-                         "Lengthen the cluster's timeouts, or put the cluster node into standby."),
-    "HostCpu": _warns("The guest has the host's own CPU: both hosts need the same CPU, microcode and kernel.",
-                      "Compare them; see the differences."),
-    "NumaPinned": _warns("The guest is pinned to CPUs or NUMA nodes; it is placed alike on the target.",
-                         "See that the topologies are alike."),
-    "OldMachine": _warns("The machine type is not q35; moves between releases of RHEL are supported for q35 only.",
-                         "Plan to rebuild the guest with q35."),
-    "HugeGuest": _warns("The guest has more than 1 TiB; such moves were tested up to 6 TB and can be unreliable.",
-                        "Use 25 Gb/s or more for the migration network, all of it, and speak to Red Hat's support before."),
-    "HostsDiffer": _warns("The hosts differ in QEMU, microcode, kernel or firmware.", "Bring them to the same level where you can."),
-}
 
 
 def judge(guest, target, differences=()):
@@ -101,7 +40,7 @@ def judge(guest, target, differences=()):
     root = parse(guest["xml"], "the definition of %s" % guest["name"])
     memory = size(root.find("./memory"))
     found = {}
-    for rule in (_state, _devices, _disks, _networks, _cpu, _placing, _names):
+    for rule in RULES:
         for code, detail in rule(guest, root, memory, target):
             found.setdefault(code, []).append(detail)
     if differences and guest["active"]:
@@ -129,15 +68,20 @@ def size(element):
 
 
 def _state(guest, root, memory, target):
+    """Whether it runs, who manages it, how big it is, what it keeps in files of its host."""
     if not guest["active"]:
         yield "ShutOff", ""
     if guest["managed"]:
         yield "ClusterManaged", ""
     if memory > TIB:
         yield "HugeGuest", format_bytes(memory)
+    files = root.find("./os/nvram") is not None or root.find("./devices/tpm/backend[@type='emulator']") is not None
+    if files and not guest["active"]:
+        yield "FirmwareState", ""
 
 
 def _devices(guest, root, memory, target):
+    """Devices of the host that the guest has."""
     for device in root.findall("./devices/hostdev"):
         yield ("MediatedDevice" if device.get("type") == "mdev" else "HostDevice"), device.get("type") or device.get("mode") or ""
     for card in root.findall("./devices/interface[@type='hostdev']"):
@@ -146,6 +90,7 @@ def _devices(guest, root, memory, target):
 
 
 def _disks(guest, root, memory, target):
+    """Each disk: where it is, how it is cached, who else uses it."""
     for disk in root.findall("./devices/disk"):
         source, driver = disk.find("source"), disk.find("driver")
         if source is None or disk.get("device") in ("cdrom", "floppy") and not source.attrib:
@@ -162,15 +107,23 @@ def _disks(guest, root, memory, target):
             elif kind not in SHARED:
                 yield "LocalDisk", "%s (%s)" % (place, kind)
             cache = driver.get("cache") if driver is not None else None
+            if kind in ("nfs", "nfs4"):
+                yield "NfsLocking", place
             if kind in SHARED and cache not in SAFE_CACHE and disk.find("readonly") is None and disk.find("shareable") is None:
                 yield "DiskCache", place
-        elif disk.get("type") == "block" and not STABLE.search(place):
-            yield "DiskUnproven", place
+        elif disk.get("type") == "block":
+            known = wwid((guest.get("wwids") or {}).get(place) or (place if STABLE.search(place) else None))
+            comparable = known and target.get("luns") and SAN.fullmatch(known)
+            if comparable and known not in target["luns"]:
+                yield "LunMissing", "%s (%s)" % (place, known)
+            elif not comparable and not STABLE.search(place):
+                yield "DiskUnproven", place
         elif disk.get("type") == "volume" and target["pools"] is not None and not target["pools"].get(source.get("pool")):
             yield "PoolMissing", source.get("pool") or ""
 
 
 def _networks(guest, root, memory, target):
+    """Each card: the network or bridge that it is on."""
     for source in root.findall("./devices/interface/source"):
         network, bridge = source.get("network"), source.get("bridge")
         if network and target["networks"] is None:
@@ -182,6 +135,7 @@ def _networks(guest, root, memory, target):
 
 
 def _cpu(guest, root, memory, target):
+    """CPU and machine type, asked of the target's libvirt."""
     cpu = guest_cpu(guest["xml"])[0]
     answer, reason = target["cpu"] or (None, "not asked")
     if cpu and cpu["mode"] == "host-passthrough":
@@ -198,6 +152,7 @@ def _cpu(guest, root, memory, target):
 
 
 def _placing(guest, root, memory, target):
+    """Memory and huge pages, and what the guest is pinned to."""
     cells = target["cells"]
     if guest["active"]:
         pages = [size_of(page) for page in root.findall("./memoryBacking/hugepages/page")]
@@ -210,6 +165,8 @@ def _placing(guest, root, memory, target):
             if free < memory:
                 yield "HugepagesShort", "%s free in pages of %s, %s needed" % (
                     format_bytes(free), format_bytes(kib * 1024), format_bytes(memory))
+            else:
+                yield from _pages_of_nodes(root, memory, kib, target.get("pages_by_cell"))
         elif target["memory_free"] < memory:
             yield "MemoryShort", "%s free, %s needed" % (format_bytes(target["memory_free"]), format_bytes(memory))
     pins = [row.get("cpuset") for row in root.findall("./cputune/*") if row.get("cpuset")]
@@ -224,9 +181,35 @@ def _placing(guest, root, memory, target):
             yield "NumaShort", "CPUs %s" % ", ".join(map(str, lacking))
         if absent:
             yield "NumaShort", "nodes %s" % ", ".join(map(str, absent))
+    if cells is not None and guest.get("host_cells") and (pins or nodes) and guest["host_cells"] != cells:
+        yield "TopologyDiffers", "%s" % ", ".join(
+            "node %d" % node for node in sorted(set(cells) | set(guest["host_cells"])) if cells.get(node) != guest["host_cells"].get(node))
+
+
+def _pages_of_nodes(root, memory, kib, by_cell):
+    """Memory and huge pages: those of the nodes that a guest's memory is bound to, rather than of the whole host."""
+    bound = root.find("./numatune/memory")
+    if by_cell is None or bound is None or bound.get("mode", "strict") != "strict":
+        return
+    asked = {cell.get("id"): size(_as_memory(cell)) for cell in root.findall("./cpu/numa/cell")}
+    rows = [(numbers(row.get("nodeset")), asked.get(row.get("cellid"), 0)) for row in root.findall("./numatune/memnode")]
+    for nodes, needed in rows or [(numbers(bound.get("nodeset")), memory)]:
+        free = sum(by_cell.get(node, {}).get(kib, 0) for node in nodes) * kib * 1024
+        if nodes and free < needed:
+            yield "HugepagesShort", "%s free in pages of %s on node%s %s, %s needed" % (
+                format_bytes(free), format_bytes(kib * 1024), "" if len(nodes) == 1 else "s", ", ".join(map(str, sorted(nodes))),
+                format_bytes(needed))
+
+
+def _as_memory(cell):
+    """A guest's NUMA cell as an element that has its size as text."""
+    made = ElementTree.Element("memory", {"unit": cell.get("unit") or "KiB"})
+    made.text = cell.get("memory")
+    return made
 
 
 def _names(guest, root, memory, target):
+    """Names and UUIDs on the target."""
     if target["names"] is None:
         yield "TargetUnread", "guests"
         return
@@ -235,6 +218,39 @@ def _names(guest, root, memory, target):
     others = [name for name, uuid in target["names"].items() if uuid == guest["uuid"] and name != guest["name"]]
     if others:
         yield "UuidTaken", others[0]
+
+
+def _path(guest, root, memory, target):
+    """From which release to which, and whether the memory gets through."""
+    here, there = guest.get("host_release"), target.get("release")
+    if here and there and here != there:
+        yield "ReleasePath", "RHEL %d to RHEL %d" % (here, there)
+    if target.get("ports") is False and guest["active"]:
+        yield "PortsFiltered", ""
+
+
+RULES = (_state, _devices, _disks, _networks, _cpu, _placing, _names, _path)
+
+
+def wwid(name):
+    """The identity in a name such as ``wwn-0x600a09...`` or ``dm-uuid-mpath-3600a09...``: hex digits alone; None without one.
+
+    udev puts a 3 before an identifier that a disk tells as NAA; the same disk's wwn has none.
+    """
+    found = re.findall(r"(?:^|[^0-9a-f])(?:0x)?([0-9a-f]{16,})(?![0-9a-f])", (name or "").lower())
+    if not found:
+        return None
+    text = found[-1]
+    return text[1:] if len(text) in (17, 33) and text[0] == "3" else text
+
+
+def rhel_of(machines):
+    """The major release of RHEL, of the names of a host's machine types such as ``pc-q35-rhel9.4.0``; None for another system.
+
+    The newest counts: a release keeps the machine types of older ones.
+    """
+    found = [int(match[1]) for match in (re.search(r"rhel(\d+)\.", name or "") for name in machines) if match]
+    return max(found, default=None)
 
 
 def size_of(page):

@@ -16,16 +16,27 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors
     Refused,
 )
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import kvm_move
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.cpu import parse
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.progress import Progress, line
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import format_duration
 from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.connection import (
-    BindingDomain,
     HypervisorError,
     NoSuchDomain,
     has_binding,
     libvirt,
     said,
+)
+from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.guests import (
+    agent_answers,
+    completed,
+    cpu_time,
+    find,
+    find_again,
+    host_uuid,
+    job,
+    mark,
+    marked,
+    outgoing,
+    uuid_of,
 )
 
 POLL = 0.5  # seconds between looks at a job: one small call over a local socket
@@ -67,6 +78,7 @@ class Move:
             there = find(self.target, uuid=uuid_of(here))
             if there:
                 raise Refused("%s knows this guest by the name %s." % (self.target_name, there.name), "Remove that definition there.")
+        self.there = there
         self.guest, self.uuid = here, uuid_of(here or there) if here or there else None
         same = self.source.hostname() == self.target_name and host_uuid(self.source) == host_uuid(self.target)
         what, why = kvm_move.decide(
@@ -87,7 +99,12 @@ class Move:
         with said("The guest %s could not be read" % self.name, self.source.uri):
             self.autostart = bool(self.guest.handle.isPersistent() and self.guest.handle.autostart())
             text = self.guest.handle.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE)
-            self.was_paused = self.guest.handle.state()[0] == libvirt.VIR_DOMAIN_PAUSED
+            state, reason = self.guest.handle.state()[:2]
+        stands = state == libvirt.VIR_DOMAIN_PAUSED and reason != libvirt.VIR_DOMAIN_PAUSED_MIGRATION
+        self.was_paused = stands and not marked(self.uuid)
+        if stands and not self.was_paused:
+            self.tell("%s: an earlier run paused it, it goes on at the target" % self.name)
+            self.paused_at = self.clock.now()
         self.offline = not self.guest.is_active()
         self.agent_before = not self.offline and kvm_move.has_agent(text) and agent_answers(self.guest)
         inbox, self.last_stats = queue.Queue(), {}
@@ -98,6 +115,20 @@ class Move:
             threading.Thread(target=self._work, args=(inbox, parameters, flags), daemon=True).start()
         problem = self.follow(inbox, adopted)
         return self.judge(problem)
+
+    def already(self, check_mode):
+        """What of a guest that is there already is left to do: ``(line, whether something was)``.
+
+        A run that was killed after it had paused the guest leaves it paused there.
+        """
+        with said("The state of %s could not be read" % self.name, self.target.uri):
+            paused = self.there is not None and self.there.handle.state()[0] == libvirt.VIR_DOMAIN_PAUSED
+            if paused and marked(self.uuid):
+                if not check_mode:
+                    self.there.handle.resume()
+                    mark(self.uuid, False)
+                return "%s: is on %s already, where an earlier run left it paused; it goes on" % (self.name, self.target_name), True
+        return "%s: is on %s already%s" % (self.name, self.target_name, ", and paused there" if paused else ""), False
 
     def request(self, text):
         """``(parameters, flags)`` for libvirt."""
@@ -195,6 +226,7 @@ class Move:
         elif step["do"] == "bandwidth":
             self.guest.handle.migrateSetMaxSpeed(mib(step["value"]))
         elif step["do"] == "suspend":
+            mark(self.uuid, True)
             self.guest.handle.suspend()
             self.paused_at = self.clock.now()
         else:
@@ -287,7 +319,8 @@ class Move:
     def bring_back(self, here):
         """Let a guest go on that we paused ourselves."""
         if self.paused_at is not None and here and here.is_active():
-            self.try_to("resume", here.handle.resume)
+            if self.try_to("resume", here.handle.resume):
+                mark(self.uuid, False)
 
     def go_on(self, there):
         """A guest that ran before runs now."""
@@ -297,7 +330,9 @@ class Move:
                 there.handle.resume()
                 state = there.handle.state()[0]
         wanted = libvirt.VIR_DOMAIN_PAUSED if self.was_paused else libvirt.VIR_DOMAIN_RUNNING
-        if state != wanted:
+        if state == wanted:
+            mark(self.uuid, False)
+        else:
             raise HypervisorError("%s is on %s and does not run there." % (self.name, self.target_name), "Look at its console there.")
 
     def prove(self, there):
@@ -343,78 +378,3 @@ REFUSED = {
 def mib(count):
     """Whole MiB of bytes, at least one."""
     return max(1, int(count) // kvm_move.MIB)
-
-
-def find(host, name=None, uuid=None):
-    """The guest on a host, by name or UUID; None when it has none."""
-    try:
-        if uuid:
-            with said("The guest was not found", host.uri):
-                return BindingDomain(host, host.connection.lookupByUUIDString(uuid))
-        return host.domain(name)
-    except NoSuchDomain:
-        return None
-
-
-def find_again(hosts, host, uuid):
-    """The same, over a new connection where the old one broke."""
-    if not alive(host):
-        host.connection = hosts.again(host.uri).connection
-    return find(host, uuid=uuid)
-
-
-def alive(host):
-    """Whether a connection still stands."""
-    try:
-        return bool(host.connection.isAlive()) and host.connection.getLibVersion() > 0
-    except libvirt.libvirtError:
-        return False
-
-
-def uuid_of(domain):
-    """The UUID of a guest."""
-    return domain.handle.UUIDString()
-
-
-def host_uuid(host):
-    """The UUID of a host."""
-    return parse(host.capabilities(), "what libvirt says of %s" % host.uri).findtext("./host/uuid")
-
-
-def job(domain):
-    """Figures of the job under way; None when they cannot be had now."""
-    try:
-        return domain.handle.jobStats()
-    except libvirt.libvirtError:
-        return None
-
-
-def outgoing(domain):
-    """Whether the guest is being migrated away by somebody."""
-    stats = job(domain) or {}
-    if stats.get("type", 0) == libvirt.VIR_DOMAIN_JOB_NONE:
-        return False
-    return stats.get("operation") in (None, libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT)
-
-
-def completed(domain):
-    """Figures of the job that has ended; None without."""
-    try:
-        stats = domain.handle.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED)
-    except libvirt.libvirtError:
-        return None
-    return stats if stats.get("type") else None
-
-
-def agent_answers(domain):
-    """Whether the agent in the guest answers: asked for the time there."""
-    try:
-        return bool(domain.handle.getTime())
-    except libvirt.libvirtError:
-        return False
-
-
-def cpu_time(domain):
-    """Nanoseconds that its CPUs have run."""
-    with said("The figures of %s could not be read" % domain.name, domain.host.uri):
-        return domain.handle.info()[4]

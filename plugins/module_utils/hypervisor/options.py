@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import kvm_move
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import foresight, kvm_move
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import parse_bytes, parse_duration
 from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.connection import check_uri
 
@@ -44,6 +44,20 @@ def _step(step):
     reader = {"downtime": int, "bandwidth": parse_bytes}.get(step["do"])
     value = number(reader, "value of the step %s" % step["do"], step["value"]) if reader else None
     return {"after": number(parse_duration, "after", step["after"]) or 0, "do": step["do"], "value": value}
+
+
+def link_rate(text, bits=None):
+    """``(bytes/s, [assumptions])`` of a bandwidth as written, or of a card's line rate in bits/s; None without either.
+
+    :raises BadInput: it is no bandwidth.
+    """
+    if text in (None, "") and not bits:
+        return None
+    try:
+        rate, line = foresight.rate_of(text if not bits else "%.6fGbit" % (bits / 1e9))
+    except ValueError as exc:
+        raise BadInput("bandwidth: '%s' is not understood." % text, "Write it like 2.5G (bytes) or 25Gbit.") from exc
+    return rate, ["%d %% of the line rate" % round(100 * foresight.LINE_SHARE)] if line else []
 
 
 def number(reader, name, text):

@@ -32,6 +32,22 @@ class Task:
         self.clock = clock or SystemClock()
 
 
+def teller(path, task):
+    """What appends each line to a file as it comes, and says it; a file that cannot be written to costs a warning, no more."""
+    if not path:
+        return task.say
+
+    def tell(line):
+        try:
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError as exc:
+            task.warn("Lines could not be written to %s: %s." % (path, exc.strerror))
+        task.say(line)
+
+    return tell
+
+
 def outcome(execute, task):
     """Run ``execute``; ``(failed, result)``, never an exception. All connections are closed afterwards."""
     try:

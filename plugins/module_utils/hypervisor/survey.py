@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import socket
 import subprocess
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import cpu, kvm_guest
@@ -22,6 +24,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.co
     said,
 )
 
+FIRST_PORT, PATIENCE = 49152, 3.0  # of QEMU's for memory; seconds
 MANAGER = ["cibadmin", "--query", "--local"]
 
 
@@ -37,18 +40,25 @@ def guests(host, names):
     else:
         with said("The guests could not be listed", host.uri):
             domains = sorted((BindingDomain(host, handle) for handle in host.connection.listAllDomains()), key=lambda one: one.name)
-    here = not re.search(r"^\w+(\+\w+)?://[^/]", host.uri)
+    here = is_local(host.uri)
     known, managed = mounts() if here else {}, manager() if here else None
     return [_guest(domain, known, managed) for domain in domains]
+
+
+def is_local(uri):
+    """Whether a URI means the machine that this runs on."""
+    return not re.search(r"^\w+(\+\w+)?://[^/]", uri)
 
 
 def _guest(domain, known, managed):
     xml = domain.running_as() or domain.definition()
     root = cpu.parse(xml, "the definition of %s" % domain.name)
     paths = [source.get("file") or source.get("dir") for source in root.findall("./devices/disk/source")]
+    blocks = [source.get("dev") for source in root.findall("./devices/disk[@type='block']/source")]
     return {
         "name": domain.name, "uuid": domain.handle.UUIDString(), "active": domain.is_active(), "xml": xml,
         "filesystems": {path: filesystem(path, known) for path in paths if path},
+        "wwids": {path: wwid_of(path) for path in blocks if path} if known else {},
         "managed": None if managed is None else named_in(domain.name, managed),
     }
 
@@ -67,6 +77,20 @@ def filesystem(path, known):
     path = os.path.realpath(path)
     fitting = [point for point in known if path == point or path.startswith(point.rstrip("/") + "/")]
     return known[max(fitting, key=len)] if fitting else None
+
+
+def wwid_of(path):
+    """What the kernel of this machine tells of the identity of a block device; None without."""
+    name = os.path.basename(os.path.realpath(path))
+    for file in ("dm/uuid", "device/wwid", "wwid"):
+        try:
+            with open("/sys/class/block/%s/%s" % (name, file), encoding="ascii", errors="replace") as handle:
+                text = handle.read().strip()
+        except OSError:
+            continue
+        if text:
+            return text
+    return None
 
 
 def manager():
@@ -107,22 +131,68 @@ def target(host):
 
     connection = host.connection
     capabilities = cpu.parse(host.capabilities(), "what libvirt says of %s" % host.uri)
-    cells = {int(cell.get("id")): {int(one.get("id")) for one in cell.iter("cpu")} for cell in capabilities.iter("cell")}
+    by_cell = of(lambda: pages_free(connection, capabilities))
     return {
         "names": of(lambda: {one.name(): one.UUIDString() for one in connection.listAllDomains()}),
         "networks": of(lambda: {one.name(): bool(one.isActive()) for one in connection.listAllNetworks()}),
         "pools": of(lambda: {one.name(): bool(one.isActive()) for one in connection.listAllStoragePools()}),
-        "memory_free": of(connection.getFreeMemory), "pages_free": of(lambda: pages_free(connection, capabilities)),
-        "cells": cells or None, "machine": None, "cpu": None,
+        "memory_free": of(connection.getFreeMemory), "pages_free": total(by_cell), "pages_by_cell": by_cell,
+        "cells": cells_of(capabilities), "release": release_of(capabilities), "luns": of(lambda: luns(connection)),
+        "machine": None, "cpu": None,
     }
 
 
+def cells_of(capabilities):
+    """``{node: {cpu, ...}}``; None where the host does not tell."""
+    return {int(cell.get("id")): {int(one.get("id")) for one in cell.iter("cpu")} for cell in capabilities.iter("cell")} or None
+
+
+def release_of(capabilities):
+    """The major release of RHEL; None for another system."""
+    return kvm_guest.rhel_of(machine.text for machine in capabilities.iter("machine"))
+
+
+def luns(connection):
+    """WWIDs of the disks that a host lists; None where it lists none, as without libvirt's node device driver."""
+    flag = libvirt.VIR_CONNECT_LIST_NODE_DEVICES_CAP_STORAGE
+    found = set()
+    for device in connection.listAllDevices(flag):
+        root = cpu.parse(device.XMLDesc(0), "a disk")
+        found.update(kvm_guest.wwid(text.text) for text in root.iter() if text.tag in ("serial", "wwn") and text.text)
+    return found - {None} or None
+
+
+def reachable(uri):
+    """Whether the first port that memory is sent to lets a connection through, or refuses it at once; False when it is filtered.
+
+    Nobody listens there before a migration begins, so a refusal is the good answer. None when the address is not known.
+    """
+    host = urlsplit(uri or "").hostname
+    if not host:
+        return None
+    try:
+        socket.create_connection((host, FIRST_PORT), PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    except socket.gaierror:
+        return None
+    except OSError:
+        return False
+    return True
+
+
 def pages_free(connection, capabilities):
-    """``{KiB: free pages}`` of all NUMA nodes together."""
+    """``{node: {KiB: free pages}}``."""
     sizes = sorted({int(one.get("size")) for one in capabilities.iterfind("./host/cpu/pages")})
     cells = len(list(capabilities.iter("cell"))) or 1
-    found = connection.getFreePages(sizes, 0, cells) if sizes else {}
-    return {kib: sum(cell.get(kib, 0) for cell in found.values()) for kib in sizes}
+    return {int(cell): dict(pages) for cell, pages in connection.getFreePages(sizes, 0, cells).items()} if sizes else {}
+
+
+def total(by_cell):
+    """``{KiB: free pages}`` of all nodes together; None where they were not told."""
+    if by_cell is None:
+        return None
+    return {kib: sum(cell.get(kib, 0) for cell in by_cell.values()) for kib in {one for cell in by_cell.values() for one in cell}}
 
 
 def for_guest(host, told, guest):
@@ -147,7 +217,12 @@ def for_guest(host, told, guest):
     return dict(told, machine=machine, cpu=answer)
 
 
-def judged(source, destination, names, differences):
-    """The verdicts on guests of ``source`` for ``destination``, both hosts."""
-    told = target(destination)
-    return [kvm_guest.judge(guest, for_guest(destination, told, guest), differences) for guest in guests(source, names)]
+def judged(source, destination, names, differences, migrate_uri=None):
+    """The verdicts on guests of ``source`` for ``destination``, both hosts.
+
+    :param migrate_uri: where the memory will be sent; None: to the destination's own address.
+    """
+    told, here = target(destination), cpu.parse(source.capabilities(), "what libvirt says of %s" % source.uri)
+    told["ports"] = reachable(migrate_uri or destination.uri) if is_local(source.uri) else None
+    more = {"host_cells": cells_of(here), "host_release": release_of(here)}
+    return [kvm_guest.judge(dict(guest, **more), for_guest(destination, told, guest), differences) for guest in guests(source, names)]

@@ -11,12 +11,8 @@ host, by the system's own Python as there.
 
 from __future__ import annotations
 
-import importlib
-import json
 import os
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -26,102 +22,7 @@ sys.path.insert(0, str(HERE))
 
 import kvm_install as install  # noqa: E402
 import kvm_lab as machinery  # noqa: E402
-
-MODULES = "ansible_collections.bigvm.live_migration.plugins.modules."
-GUEST = """<domain type='qemu'>
-  <name>{name}</name><memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>
-  <os><type arch='x86_64' machine='{machine}'>hvm</type><kernel>{kernel}</kernel><initrd>{initrd}</initrd>
-    <cmdline>console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check dirty_mb={dirty_mb} dirty_rate={dirty_rate}</cmdline></os>
-  <features><acpi/><apic/></features>
-  {cpu}
-  <devices>
-    <emulator>/usr/bin/qemu-system-x86_64</emulator>
-    <serial type='file'><source path='/var/log/libvirt/{name}.beat'/><target port='0'/></serial>
-    <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
-    <memballoon model='none'/>
-    {devices}
-  </devices>
-</domain>
-"""
-
-
-class Lab:
-    """The hosts, as tests want them."""
-
-    def __init__(self, status):
-        self.status = status
-        collection = importlib.import_module(MODULES.rpartition("plugins")[0] + "plugins.module_utils.domain.cpu")
-        ansible = importlib.import_module("ansible")
-        self.collections = str(Path(collection.__file__).parents[6])
-        self._python_path = os.pathsep.join([self.collections, str(Path(ansible.__file__).parents[1])])
-
-    def uri(self, host):
-        """How another host connects to it."""
-        return self.status["hosts"][host]["from_other_hosts"]
-
-    def run(self, host, *command, check=True, **options):
-        """A finished command on a host."""
-        done = subprocess.run(machinery.inside(self.status, host, *command), capture_output=True, text=True, check=False,
-                              env=dict(os.environ, PATH=machinery.PATH, LC_ALL="C"), timeout=180, **options)
-        assert not check or done.returncode == 0, done.stderr
-        return done
-
-    def start(self, host, *command, **options):
-        """A command on a host that goes on by itself."""
-        return subprocess.Popen(machinery.inside(self.status, host, *command), text=True, stdout=subprocess.PIPE,
-                                stderr=subprocess.PIPE, env=dict(os.environ, PATH=machinery.PATH, LC_ALL="C"), **options)
-
-    def virsh(self, host, *words, check=True):
-        """What virsh prints."""
-        return self.run(host, "virsh", "-q", *words, check=check).stdout.strip()
-
-    def module(self, host, module, /, _before="", **options):
-        """The result of one of our modules, run on a host.
-
-        :param _before: a folder to look for Python modules in first.
-        """
-        path = os.pathsep.join(filter(None, [_before, self._python_path]))
-        done = self.run(host, "env", "PYTHONPATH=" + path, "PYTHONDONTWRITEBYTECODE=1", install.SYSTEM_PYTHON, "-m",
-                        MODULES + module, input=json.dumps({"ANSIBLE_MODULE_ARGS": options}), check=False)
-        assert done.stdout.strip().startswith("{"), done.stdout + done.stderr
-        result = json.loads(done.stdout)
-        assert "exception" not in result, result["exception"]
-        return result
-
-    def file(self, host, path):
-        """A file as that host sees it."""
-        return Path(self.status["hosts"][host]["root"] + path)
-
-    def beat(self, host, name):
-        """The last beat that a guest wrote on that host; None when it wrote none there."""
-        try:
-            text = self.file(host, "/var/log/libvirt/%s.beat" % name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return None
-        beats = [line.split() for line in text.splitlines() if line.startswith("beat ")]
-        return max((int(words[1]) for words in beats if len(words) == 5), default=None)
-
-    def beats(self, name, seconds=2.2):
-        """The hosts on which the guest's beat goes on."""
-        before = {host: self.beat(host, name) for host in self.status["hosts"]}
-        time.sleep(seconds)
-        return [host for host, count in before.items() if (self.beat(host, name) or 0) > (count or 0)]
-
-    def active(self, name):
-        """The hosts on which libvirt has the guest running or paused."""
-        return [host for host in self.status["hosts"] if name in self.virsh(host, "list", "--name").split()]
-
-    def defined(self, name):
-        """The hosts that keep a definition of it."""
-        return [host for host in self.status["hosts"] if name in self.virsh(host, "list", "--all", "--persistent", "--name").split()]
-
-    def link(self, host, device, how):
-        """See kvm_lab.py link."""
-        machinery.link(self.status, host, device, how)
-
-    def ask(self, what, host):
-        """``reboot``, ``restart``, ``off``, ``on``."""
-        self.status = machinery.ask(what, host=host)
+from kvm_hosts import Lab  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -152,17 +53,11 @@ def guest(lab):
     """Make a guest on a host: ``guest("g1", dirty_mb=64, dirty_rate=20)``; its name. It beats when this returns."""
     made = []
 
-    def make(name, host="a", start=True, memory=256, dirty_mb=16, dirty_rate=-1, machine="q35", cpu="<cpu mode='host-model'/>", devices=""):
+    def make(name, host="a", start=True, **how):
         made.append(name)
-        xml = GUEST.format(name=name, memory=memory, dirty_mb=dirty_mb, dirty_rate=dirty_rate, machine=machine, cpu=cpu, devices=devices,
-                           kernel=lab.status["kernel"], initrd=lab.status["initrd"])
-        lab.run(host, "virsh", "-q", "define", "/dev/stdin", input=xml)
+        lab.define(host, name, **how)
         if start:
-            lab.virsh(host, "start", name)
-            end = time.monotonic() + 60
-            while not lab.beat(host, name):
-                assert time.monotonic() < end, "%s does not beat" % name
-                time.sleep(0.1)
+            lab.boot(host, name)
         return name
 
     yield make
@@ -170,6 +65,5 @@ def guest(lab):
         for device in known["addresses"]:
             lab.link(host, device, "up")
             lab.link(host, device, "free")
-        for name in made:
-            away = "virsh destroy {0}; virsh undefine --nvram {0}; rm -f /var/log/libvirt/{0}.beat".format(name)
-            lab.run(host, "sh", "-c", away, check=False)
+    for name in made:
+        lab.remove(name)

@@ -6,7 +6,8 @@
  * rate, and once a second a line with a counter that only grows: "the counter goes on at the target" is the proof of
  * life after a migration. It also answers as a guest agent does (ping, sync, time, shutdown), where there is a channel.
  *
- * Kernel command line: dirty_mb=64 dirty_rate=20 (MiB/s; 0 = as fast as it can, -1 = not at all)
+ * Kernel command line: dirty_mb=64 dirty_rate=20 (MiB/s; 0 = as fast as it can, -1 = not at all), dirty_random=1 to write
+ * to pages at random; else to one after the other.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -25,6 +26,7 @@
 
 #define PAGE 4096
 #define TICK_MS 20
+#define MOST_LATE_MS 60
 
 static volatile unsigned long written; /* pages */
 
@@ -32,6 +34,13 @@ static long option(const char *line, const char *name, long fallback)
 {
     const char *found = strstr(line, name);
     return found ? strtol(found + strlen(name), NULL, 10) : fallback;
+}
+
+static long long now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
 }
 
 static void load_drivers(void)
@@ -151,7 +160,7 @@ int main(void)
             line[0] = 0;
         fclose(file);
     }
-    long size = option(line, "dirty_mb=", 16), rate = option(line, "dirty_rate=", -1);
+    long size = option(line, "dirty_mb=", 16), rate = option(line, "dirty_rate=", -1), at_random = option(line, "dirty_random=", 0);
     load_drivers();
     pthread_create(&thread, NULL, beat, NULL);
     pthread_create(&thread, NULL, agent, NULL);
@@ -167,12 +176,23 @@ int main(void)
     if (rate < 0 || !size)
         for (;;)
             pause();
-    /* No catching up: a guest that was slowed down has written less. */
+    /* By the clock, so that the rate is the one chosen. But little catching up: a guest that was slowed down has written less. */
     size_t share = rate ? (size_t)rate * 256 * TICK_MS / 1000 : pages;
+    unsigned long seed = 88172645463325252UL;
+    long long due = now_ms();
     for (;;) {
-        for (size_t i = 0; i < share; i++, next = (next + 1) % pages)
+        for (size_t i = 0; i < share; i++) {
+            seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+            next = at_random ? seed % pages : (next + 1) % pages;
             *(unsigned long *)(memory + next * PAGE) = ++written;
-        if (rate)
-            usleep(TICK_MS * 1000);
+        }
+        if (!rate)
+            continue;
+        due += TICK_MS;
+        long long now = now_ms();
+        if (now < due)
+            usleep((useconds_t)(due - now) * 1000);
+        else if (now - due > MOST_LATE_MS)
+            due = now;
     }
 }

@@ -178,24 +178,29 @@ def _kernel():
         made.rename(CACHE / "kernel")
 
 
+def initrd():
+    """Where the guest's initial file system is; of another guest.c or kernel, another one."""
+    parts = HERE / "guest.c", Path(__file__), CACHE / "kernel" / "vmlinuz"
+    return CACHE / ("initrd-" + hashlib.sha256(b"".join(path.read_bytes() for path in parts)).hexdigest()[:12])
+
+
 def _initrd():
-    """The guest's initial file system, made anew when guest.c or the kernel changes."""
-    source = HERE / "guest.c"
-    mark = hashlib.sha256(source.read_bytes() + Path(__file__).read_bytes() + (CACHE / "kernel" / "vmlinuz").read_bytes()).hexdigest()
-    made, marked = CACHE / "initrd", CACHE / "initrd.mark"
-    if made.exists() and marked.exists() and marked.read_text() == mark:
+    made = initrd()
+    if made.exists():
         return
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "init"
-        _run("gcc", "-O2", "-static", "-Wall", "-Werror", "-o", str(program), str(source))
+        _run("gcc", "-O2", "-static", "-Wall", "-Werror", "-o", str(program), str(HERE / "guest.c"))
         members = [("dev", 0o040755, b"", (0, 0)), ("proc", 0o040755, b"", (0, 0)), ("sys", 0o040755, b"", (0, 0)),
                    ("dev/console", 0o020600, b"", (5, 1)), ("init", 0o100755, program.read_bytes(), (0, 0))]
         drivers = [name for name in DRIVERS if (CACHE / "kernel" / (name + ".ko")).exists()]
         for place, name in enumerate(drivers):
             data = (CACHE / "kernel" / (name + ".ko")).read_bytes()
             members.append(("driver%d.ko" % place, 0o100644, data, (0, 0)))
-        made.write_bytes(_cpio(members))
-    marked.write_text(mark)
+        fresh = Path(folder) / "initrd"
+        fresh.write_bytes(_cpio(members))
+        shutil.copy(fresh, str(made) + ".part")
+        os.rename(str(made) + ".part", made)
 
 
 def _cpio(members):

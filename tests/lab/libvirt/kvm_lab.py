@@ -169,7 +169,7 @@ class Supervisor:
                 "addresses": {device: address % place for device, (_bridge, address, _name) in NETWORKS.items()},
             }
         return {"pid": os.getpid(), "hosts": hosts, "lun": self.lun, "kernel": str(install.CACHE / "kernel" / "vmlinuz"),
-                "initrd": str(install.CACHE / "initrd")}
+                "initrd": str(install.initrd())}
 
     def obey(self, request):
         """One request from the socket."""

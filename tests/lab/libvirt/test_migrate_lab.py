@@ -226,14 +226,60 @@ def test_as_tasks_of_a_playbook(lab, guest, tmp_path):
     play = {"hosts": "localhost", "gather_facts": False, "vars": {"ansible_python_interpreter": install.SYSTEM_PYTHON}, "tasks": [
         {"bigvm.live_migration.libvirt_cpu_baseline": {"hosts": [{}, {"uri": lab.uri("b")}]}, "register": "cpu"},
         {"bigvm.live_migration.libvirt_migratable_info": {"destination": lab.uri("b"), "names": [name]}, "register": "judged"},
-        {"bigvm.live_migration.libvirt_migrate": {"name": name, "destination": lab.uri("b")}, "register": "moved",
+        {"bigvm.live_migration.libvirt_migrate": {"name": name, "destination": lab.uri("b"), "bandwidth": "64Mi",
+                                                  "progress_interval": 1}, "register": "moved"},
+        {"bigvm.live_migration.libvirt_migrate": {"name": name, "destination": lab.uri("a"), "uri": lab.uri("b")}, "register": "back",
          "async": 120, "poll": 1},
+        {"bigvm.live_migration.libvirt_migrate": {"name": "nobody", "destination": lab.uri("b")}, "register": "gone",
+         "failed_when": "gone.msg is not search('neither of the hosts')"},
         {"ansible.builtin.assert": {"that": ["cpu is not changed", "judged.guests[0].verdict == 'live'", "moved is changed",
-                                             "moved.host == 'kvm-b'"]}}]}
+                                             "moved.host == 'kvm-b'", "back.host == 'kvm-a'",
+                                             "moved.lines | select('search', 'Running') | length > 0"]}}]}
     (tmp_path / "play.yml").write_text(json.dumps([play]))
     variables = ["ANSIBLE_COLLECTIONS_PATH=" + lab.collections, "LC_ALL=C.UTF-8"] + [
         "ANSIBLE_%s=%s" % (place, tmp_path) for place in ("ASYNC_DIR", "LOCAL_TEMP", "REMOTE_TEMP")]
     program = Path(sys.executable).parent / "ansible-playbook"
     done = lab.run("a", "env", *variables, program, "-i", "localhost,", "-c", "local", tmp_path / "play.yml", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    lives_on(lab, name, "a")
+    shown = [line for line in done.stdout.splitlines() if line.startswith(name + ": ")]
+    assert any("Running" in line for line in shown) and "moved to kvm-b" in shown[-1], done.stdout
+    assert not list(tmp_path.rglob("*.lines"))  # nothing is left of the job
+
+
+@pytest.mark.parametrize("p2p", [True, False])
+def test_the_module_is_killed_and_the_second_run_finishes(lab, guest, move, p2p):
+    name = guest("m-kill-%s" % ("p2p" if p2p else "direct"), **SLOW)
+    options = {"name": name, "destination": lab.uri("b"), "bandwidth": "16Mi", "p2p": p2p, "max_pause": "120s",
+               "ladder": [{"after": "2s", "do": "suspend"}]}
+    given = json.dumps({"ANSIBLE_MODULE_ARGS": options})
+    running = lab.begin("a", "libvirt_migrate", given)
+    end = time.monotonic() + 60
+    while "paused" not in lab.virsh("a", "domstate", name) and time.monotonic() < end:
+        time.sleep(0.2)
+    lab.run("a", "pkill", "-KILL", "-f", "[l]ibvirt_migrate")  # only this host's processes are in its namespace
+    running.wait(30)
+    assert len(lab.active(name)) >= 1
+    done = move(name, **dict(options, bandwidth="512Mi"))
+    assert done.get("changed"), done
     lives_on(lab, name, "b")
+    assert "running" in lab.virsh("b", "domstate", name) and lab.defined(name) == ["b"]
+    assert not move(name)["changed"]
+
+
+def test_the_dirty_rate_of_a_guest_is_measured(lab, guest):
+    busy, idle = guest("r-busy", **SLOW), guest("r-idle")
+    done = lab.module("a", "libvirt_dirty_rate_info", names=[busy, idle], samples=3, bandwidth="1Gbit")
+    rows = {row["name"]: row for row in done["guests"]}
+    assert [len(row["samples"]) for row in rows.values()] == [3, 3] and {row["mode"] for row in rows.values()} == {"page-sampling"}, done
+    # emulated, the figure itself is worth nothing, and that is what it says; but who writes is told from who does not
+    assert rows[busy]["max"] > rows[idle]["p50"] and not rows[busy]["trusted"] and "TCG" in rows[busy]["doubts"][0], done
+    assert 96 << 20 < rows[busy]["resident_bytes"] and rows[busy]["memory_bytes"] == 256 << 20
+    assert rows[idle]["forecast"]["ends"] == "converges" and rows[idle]["forecast"]["seconds"] > 0, done
+    ring = lab.module("a", "libvirt_dirty_rate_info", names=[busy], mode="dirty-ring")
+    assert ring["failed"] and "no dirty ring" in ring["msg"], ring
+    gone = lab.module("a", "libvirt_dirty_rate_info", names=["nobody"])
+    assert gone["failed"] and "nobody" in gone["msg"], gone
+    lab.virsh("a", "suspend", idle)
+    paused = lab.module("a", "libvirt_dirty_rate_info", names=[idle])
+    assert paused["failed"] and "does not run" in paused["msg"], paused

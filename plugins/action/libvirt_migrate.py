@@ -1,0 +1,105 @@
+# -*- coding: utf-8 -*-
+# Copyright: (c) 2026, the bigvm contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""libvirt_migrate as a background job of the KVM host, with its lines shown while it works.
+
+Over any connection, as any user: the module writes its lines to a file beside the job's, which is read on. A task that is
+``async`` itself, or asks for no lines, runs as it always does.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+import uuid
+
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+display = Display()
+LONGEST = 30 * 86400  # seconds that a job may take; its own timeout is the one that counts
+FIRST, LONGEST_PAUSE = 0.3, 5.0  # seconds between looks: soon for a small guest, seldom for one that takes an hour
+
+
+class ActionModule(ActionBase):
+    """Starts, looks, ends."""
+
+    _supports_check_mode = True
+    _supports_async = True
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        args = dict(self._task.args)
+        if self._task.async_val or self._task.check_mode or not _shows(args):
+            result.update(self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))
+            return result
+        folder = self.get_shell_option("async_dir", default="~/.ansible_async")
+        lines = "%s/libvirt_migrate-%s.lines" % (folder.rstrip("/"), uuid.uuid4().hex)
+        started = self._start(dict(args, progress_file=lines), task_vars)
+        if not started.get("ansible_job_id"):  # refused, or a connection that cannot run jobs and waited
+            result.update(started)
+            return result
+        result.update(self._follow(started["ansible_job_id"], folder, lines, task_vars))
+        return result
+
+    def _start(self, args, task_vars):
+        self._task.async_val = LONGEST
+        try:
+            return self._execute_module(module_args=args, task_vars=task_vars, wrap_async=True)
+        finally:
+            self._task.async_val = 0
+
+    def _follow(self, job, folder, lines, task_vars):
+        """Show what is new until the job has ended; its result."""
+        shown, pause = 0, FIRST
+        try:
+            while True:
+                time.sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 1.3)
+                shown = self._show(lines, shown)
+                if not self._ended(folder, job):
+                    continue
+                status = self._execute_module(module_name="ansible.legacy.async_status", task_vars=task_vars,
+                                              module_args={"jid": job, "_async_dir": folder})
+                if status.get("finished"):
+                    self._show(lines, shown)
+                    self._execute_module(module_name="ansible.legacy.async_status", task_vars=task_vars,
+                                         module_args={"jid": job, "mode": "cleanup", "_async_dir": folder})
+                    return _cleaned(status)
+        finally:
+            self._remove(lines)
+
+    def _show(self, lines, shown):
+        """Print the lines after the first ``shown``; how many there are now."""
+        done = self._low_level_execute_command("tail -n +%d %s 2>/dev/null" % (shown + 1, _quoted(lines)), sudoable=True)
+        new = done.get("stdout_lines") or []
+        for line in new:
+            display.display(line)
+        return shown + len(new)
+
+    def _ended(self, folder, job):
+        """Whether the job's file says so. One small command, since asking properly starts a Python on the host."""
+        path = _quoted("%s/%s" % (folder.rstrip("/"), job))
+        done = self._low_level_execute_command("grep -Eq '\"finished\": *(0|false)' %s" % path, sudoable=True)
+        return done.get("rc") != 0
+
+    def _remove(self, lines):
+        self._low_level_execute_command("rm -f %s" % _quoted(lines), sudoable=True)
+
+
+def _shows(args):
+    """Whether lines are wanted; what cannot be read is the module's to refuse."""
+    return str(args.get("progress_interval", 60)).strip() != "0" and not args.get("progress_file")
+
+
+def _quoted(path):
+    """For a shell, with the home folder still meant by ``~``."""
+    return path if path.startswith("~/") and shlex.quote(path[2:]) == path[2:] else shlex.quote(path)
+
+
+def _cleaned(status):
+    """A job's result without what async_status adds."""
+    added = ("started", "finished", "results_file", "ansible_job_id", "stdout", "stdout_lines", "stderr", "stderr_lines")
+    return {name: value for name, value in status.items() if name not in added}
