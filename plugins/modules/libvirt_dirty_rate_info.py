@@ -99,8 +99,8 @@ RETURN = r"""
 guests:
   description:
     - One entry per guest. Rates in bytes per second.
-    - RV(guests[].doubts) says why the reading should not be trusted; RV(guests[].trusted) is true when nothing does.
-    - RV(guests[].forecast) is null without a bandwidth. Its C(ends) is V(converges) or V(never), C(seconds) the time expected with
+    - C(doubts) says why the reading should not be trusted; C(trusted) is true when nothing does.
+    - C(forecast) is null without a bandwidth. Its C(ends) is C(converges) or C(never), C(seconds) the time expected with
       C(low) and C(high) the range it is in with 90 %, C(downtime) in seconds, C(border) the dirty rate over the highest that would
       converge, C(helps) what would, C(assumptions) what was taken as given.
   returned: success

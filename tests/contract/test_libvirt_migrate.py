@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.bigvm.live_migration.plugins.action import libvirt_migrate as action
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
-from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor import moving
+from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor import guests, moving
 from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.options import migration_plan
-from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.runner import Task, outcome
+from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.runner import Task, outcome, teller
 from ansible_collections.bigvm.live_migration.plugins.modules import libvirt_migrate
 
 THERE = "qemu+tls://kvm-b/system"
@@ -66,3 +67,37 @@ def test_without_the_binding_it_says_what_to_install(monkeypatch):
     monkeypatch.setattr(moving, "has_binding", lambda: False)
     failed, result = outcome(libvirt_migrate.execute, Task(options(), NoHosts()))
     assert failed and "python3-libvirt" in result["msg"] and "exception" not in result
+
+
+def test_lines_are_kept_in_a_file_as_they_come(tmp_path):
+    said, warned, path = [], [], tmp_path / "lines"
+    tell = teller(str(path), Task({}, NoHosts(), say=said.append, warn=warned.append))
+    tell("one")
+    assert path.read_text() == "one\n" and said == ["one"] and not warned
+    lost = teller(str(tmp_path / "no" / "folder"), Task({}, NoHosts(), say=said.append, warn=warned.append))
+    lost("two")
+    assert said == ["one", "two"] and "could not be written" in warned[0]
+    assert teller(None, Task({}, NoHosts(), say=said.append)).__self__ is said
+
+
+def test_who_paused_a_guest_is_known_to_the_next_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(guests, "MARK", str(tmp_path / "%s.paused"))
+    assert not guests.marked("u-1")
+    guests.mark("u-1", True)
+    assert guests.marked("u-1") and not guests.marked("u-2")
+    guests.mark("u-1", False)
+    guests.mark("u-1", False)  # nothing to take away is no error
+    assert not guests.marked("u-1")
+    monkeypatch.setattr(guests, "MARK", str(tmp_path / "no" / "%s.paused"))
+    guests.mark("u-1", True)  # a folder that cannot be written to is none either
+
+
+@pytest.mark.parametrize("args, shows", [({}, True), ({"progress_interval": 0}, False), ({"progress_interval": "0"}, False),
+                                         ({"progress_interval": "{{ bad }}"}, True), ({"progress_file": "/tmp/x"}, False)])
+def test_a_task_that_wants_no_lines_is_no_background_job(args, shows):
+    assert action._shows(args) is shows
+
+
+def test_a_home_folder_is_still_meant_in_a_shell():
+    assert action._quoted("~/.ansible_async/j1.lines") == "~/.ansible_async/j1.lines"
+    assert action._quoted("/tmp/a b") == "'/tmp/a b'" and action._quoted("~/a;b") == "'~/a;b'"

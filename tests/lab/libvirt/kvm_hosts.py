@@ -128,7 +128,7 @@ class Lab:
                            kernel=self.status["kernel"], initrd=self.status["initrd"])
         self.run(host, "virsh", "-q", "define", "/dev/stdin", input=xml)
 
-    def boot(self, host, name, seconds=60):
+    def boot(self, host, name, seconds=150):
         """Start a guest; it beats when this returns."""
         self.virsh(host, "start", name)
         end = time.monotonic() + seconds
