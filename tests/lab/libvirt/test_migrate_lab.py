@@ -260,7 +260,7 @@ def test_the_module_is_killed_and_the_second_run_finishes(lab, guest, move, p2p)
     lab.run("a", "pkill", "-KILL", "-f", "[l]ibvirt_migrate")  # only this host's processes are in its namespace
     running.wait(30)
     assert len(lab.active(name)) >= 1
-    done = move(name, **dict(options, bandwidth="512Mi"))
+    done = move(**dict(options, bandwidth="512Mi"))
     assert done.get("changed"), done
     lives_on(lab, name, "b")
     assert "running" in lab.virsh("b", "domstate", name) and lab.defined(name) == ["b"]
