@@ -162,6 +162,7 @@ def test_it_goes_on_after_a_kill_at_each_step(pool, monkeypatch):
             pool.do("begun", reboot_ok=True)
     assert pool.pool()["spec"]["paused"] and node_roll.load(pool.pool())["run"] == "prep-1"
     assert pool.do("begun", run="prep-2", reboot_ok=True)["nodes"] == ["hana-a", "hana-b", "hana-c"]
+    assert pool.do("begun", run="prep-3", reboot_ok=True)["changed"] is False
     assert node_roll.load(pool.pool())["paused"] is False, "how it was before the first run is kept"
     pool.empty("hana-a")
     with monkeypatch.context() as patched:
