@@ -134,7 +134,7 @@ def test_three_nodes_each_reboot_once_and_the_operator_drains_no_guest(pool):
 
 def test_a_node_with_guests_is_never_handed_over(pool):
     pool.do("begun", reboot_ok=True)
-    with pytest.raises(Refused, match="hana-a still carries VMs: the operator would drain them .sap-prod/virt-launcher-app-1"):
+    with pytest.raises(Refused, match="hana-a still carries VMs: the operator would drain them .sap-prod/app-1"):
         pool.do("rolled", node="hana-a")
     assert "node-role.kubernetes.io/hana" in pool.node()["metadata"]["labels"]
 
