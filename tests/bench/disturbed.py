@@ -136,10 +136,11 @@ def one(cluster, gib, seed, tight):
     found, _failed = called(migrate_vmi, api, vms=[{"namespace": "default", "name": "vm", "target_node": None}], away_from=[here],
                             deadline=to_timestamp(end), progress_interval=0)
     cluster.script([])
+    stopped = api.clock.now()
     api.clock.sleep(60)  # what an abort leaves goes by itself
     move = found["migrations"][0]
     took = move["seconds"]["prepare"] + move["seconds"]["copy"] if move["outcome"] == "moved" else None
-    ended = from_timestamp(move["ended"]) if move.get("ended") else api.clock.now()
+    ended = from_timestamp(move["ended"]) if move.get("ended") else stopped
     return {"low": row["low"], "high": row["high"], "expected": row["seconds"], "actual": took, "outcome": move["outcome"],
             "late": max(0.0, ended - end), "tight": tight, "here": api.get(VMI)["status"]["nodeName"] == here}
 

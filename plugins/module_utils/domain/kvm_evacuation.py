@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import evacuation, foresight
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import assignment, bonds, evacuation, foresight
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import format_bytes
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.wording import plan_lines
 
@@ -67,7 +67,7 @@ def _judged(host, guest, rows, known, options):
           "critical": bool(re.search(options.get("critical") or ".*", guest["name"]))}
     if guest["leaving"]:
         there = known.get(guest["uuid"])
-        code = evacuation.UNDER_WAY if there else SOMEBODY
+        code = assignment.UNDER_WAY if there else SOMEBODY
         return dict(vm, verdict="live" if there else "blocked", candidates=[there] if there else [],
                     reasons=[{"code": code, "severity": "info" if there else "blocker"}])
     candidates = [name for name, row in sorted(rows.items()) if row["verdict"] == "live"]
@@ -102,7 +102,8 @@ def _apart(hosts, groups):
     for number, names in enumerate(groups):
         for host, told in hosts.items():
             found.update({(host, guest["name"]): (number, host) for guest in told["guests"] if guest["name"] in names and guest["active"]})
-    return found
+    apart = {key: frozenset(other for other in found if other != key and found[other][0] == found[key][0]) for key in found}
+    return bonds.Bonds({key: others for key, others in apart.items() if others}, {}, {key: host for key, (_number, host) in found.items()})
 
 
 def _lines(planned, shut_off):
