@@ -12,7 +12,12 @@ from __future__ import annotations
 
 import re
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import assignment, bonds, evacuation, foresight
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import (
+    assignment,
+    bonds,
+    evacuation,
+    foresight,
+)
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import format_bytes
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.wording import plan_lines
 
