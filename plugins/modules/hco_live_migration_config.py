@@ -28,7 +28,8 @@ options:
     description:
       - V(present) sets what is given.
       - V(reset) gives O(fields) the values of a fresh installation of this release, as the cluster itself knows them.
-      - V(restored) puts back what a hold changed, and ends the hold. Without a hold nothing is changed.
+      - V(restored) puts back what a hold changed, and ends the hold. Without a hold, or without a HyperConverged at all, nothing
+        is changed.
     type: str
     choices: [present, reset, restored]
     default: present
@@ -298,6 +299,8 @@ def execute(task):
     given = {name: params[name] for name in settings.FIELDS if params[name] is not None}
     _check(given, params)
     given = dict(settings.PRESETS.get(params["preset"], {}), **given)
+    if params["state"] == "restored" and hyperconverged.absent(task.api):
+        return {"changed": False, "held": None, "left_alone": [], "lines": []}  # KubeVirt alone: there never was a hold
     found, version = hyperconverged.find(task.api)
     gate = _Gate(task, version)
     before, after, plan = hyperconverged.change(task.api, found, version, _planner(task, given, found, version), gate)

@@ -526,6 +526,8 @@ def test_a_cluster_without_hyperconverged(site):
     site.cluster.fault(status=404, times=1, match="GET /apis/hco.kubevirt.io")
     with pytest.raises(BadInput, match="no HyperConverged"):
         site.run(progress_timeout=300)
+    site.cluster.fault(status=404, times=1, match="GET /apis/hco.kubevirt.io")
+    assert site.run(state="restored")["changed"] is False, "KubeVirt alone: nothing was ever held"
 
 
 def test_a_hold_that_cannot_be_read_is_not_guessed_at(site):

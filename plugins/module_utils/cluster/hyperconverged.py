@@ -56,6 +56,12 @@ def find(api):
     return items[0], version
 
 
+def absent(api):
+    """Whether the cluster has no HyperConverged: KubeVirt was installed by itself."""
+    version = served_version(api)
+    return version is None or not api.list(path_of("%s/%s" % (settings.API_GROUP, version), PLURAL)).items
+
+
 def check_alive(hyperconverged):
     """:raises Refused: when the object is on its way out."""
     gone = hyperconverged["metadata"].get("deletionTimestamp")
