@@ -12,10 +12,10 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import preflight
 
 
-def preflight_checks(facts, accept=(), node=None):
+def preflight_checks(facts, accept=(), node=None, access=None):
     """The checks, each passed, failed or accepted."""
     try:
-        return preflight.checks(facts, accept or (), node or None)
+        return preflight.checks(facts, accept or (), node or None, access or None)
     except ValueError as exc:
         raise AnsibleFilterError("cluster_preflight_accept: %s." % exc) from exc
 

@@ -173,6 +173,20 @@ def test_a_stopped_vm_is_a_verdict_and_no_failure(cluster):
     assert "off" not in by_name(facts(c.api, node="node-a"))
 
 
+def test_what_only_the_vm_says_is_seen_by_node_too_and_its_right_is_not_needed(cluster):
+    c = cluster(topology="tiny")
+    path = path_of(KUBEVIRT, "virtualmachines", "default", "vm-1")
+    vm = c.api.get(path)
+    condition = {"type": "RestartRequired", "status": "True", "message": "a non-live-updatable field was changed"}
+    vm.setdefault("status", {})["conditions"] = vm["status"].get("conditions", []) + [condition]
+    c.api.replace(path + "/status", vm)
+    node = by_name(facts(c.api, name="vm-1", namespace="default"))["vm-1"]["node"]
+    row = by_name(facts(c.api, node=node))["vm-1"]
+    assert row["verdict"] == "live" and "RestartRequired" in codes(row)
+    blind = facts(client_without(c, "virtualmachines.kubevirt.io"), node=node)
+    assert by_name(blind)["vm-1"]["verdict"] == "live" and blind["cluster"]["unreadable"] == []
+
+
 def test_a_quota_that_the_target_pod_would_exceed(cluster):
     c = cluster(topology="tiny")
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "tight", "namespace": "default"},

@@ -17,7 +17,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import migratability, policy, reasons, rules
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import (
+    guidance,
+    migratability,
+    policy,
+    rates,
+    reasons,
+    rules,
+    spare,
+)
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.view import View
 
 GIB = 1 << 30
 NOW = 1795219200.0  # 2026-11-21T00:00:00Z
@@ -309,6 +318,9 @@ TABLE = [
     ("RestartRequired", "live",
      inventory(vms=[dict(RUNNING_VM, status={"conditions": [{"type": "RestartRequired", "status": "True"}]})]),
      inventory(vms=[dict(RUNNING_VM, status={"conditions": []})])),
+    ("LauncherOutdated", "live", inventory(change(VMI, "metadata.labels", {"kubevirt.io/outdatedLauncherImage": ""})), inventory()),
+    ("SriovDetached", "live", inventory(change(VMI, "spec.domain.devices", {"interfaces": [{"name": "fast", "sriov": {}}]})),
+     inventory(change(VMI, "spec.domain.devices", {"interfaces": [{"name": "fast", "bridge": {}}]}))),
     ("GuestAgentAbsent", "live", inventory(with_condition("AgentConnected", "False")), inventory()),
     ("SourceHandlerNotReady", "blocked", inventory(pods=[POD, handler("w1", "False"), handler("w2")]),
      inventory(pods=[POD, handler("w1", "False"), handler("w1"), handler("w2")])),
@@ -683,6 +695,30 @@ def shape_is_whole(answer, count):
         assert row["verdict"] != "live" or row["candidates"]
 
 
+def room_is_judged(found, pools):
+    """N-1, the spare memory and the advice on the same objects; a node with a guest that cannot be judged is not said to be well."""
+    room = spare.report(View(found), pools)
+    json.dumps(room)
+    spare.spare_lines(room)
+    guidance.for_view(View(found))
+    for row in room["nodes"]:
+        assert row["can_be_emptied"] is not True or not row["stuck"]
+        assert len(row["stuck"]) <= row["vms"]
+
+
+POOLS = st.recursive(st.one_of(st.none(), st.integers(-3, 3), st.sampled_from(["", "50%", "x%", "worker"])), lambda inner: st.one_of(
+    st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(
+        ["metadata", "name", "spec", "status", "maxUnavailable", "nodeSelector", "matchLabels", "machineCount"]), inner, max_size=4)),
+    max_leaves=12).map(lambda pool: [pool])
+
+
+@given(st.recursive(ODD, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(
+    st.sampled_from(["metric", "value", "p50", "p99", "max", "samples", "speed", "sent", "namespace", "name", "node", "device"]), inner)),
+    max_leaves=15))
+def test_answers_of_any_shape_about_rates_are_left_out(answers):
+    json.dumps([list(rates.by_guest(answers).values()), rates.cards(answers, {"w1"})], allow_nan=False)
+
+
 RICH_VMI = functools.reduce(lambda vmi, row: change(vmi, *row), [
     ("spec.affinity", {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
         {"labelSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["db"]}]}, "topologyKey": "zone",
@@ -716,6 +752,7 @@ LISTS = ["vmis", "vms", "vmims", "nodes", "pods", "claims", "quotas", "kubevirts
 def test_objects_of_any_shape_get_a_verdict(data):
     found = mutated(data, copy.deepcopy(RICH), LISTS)
     shape_is_whole(migratability.judge(found), 2)
+    room_is_judged(found, data.draw(POOLS))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
@@ -732,7 +769,10 @@ def test_mutated_real_objects_get_a_verdict(data):
         for obj in found["vmis"]:
             obj["metadata"]["name"] = "a-name-that-is-longer-than-a-label-may-be-" * 2 + obj["metadata"]["name"]
     found["kubevirts"].reverse()
-    shape_is_whole(migratability.judge(mutated(data, found, LISTS)), 40)
+    pools = [copy.deepcopy(obj) for obj in real if obj.get("kind") == "MachineConfigPool"]
+    found = mutated(data, dict(found, pools=pools), LISTS + ["pools"])
+    shape_is_whole(migratability.judge(found), 40)
+    room_is_judged(found, found["pools"])
 
 
 def test_real_guests():

@@ -79,6 +79,22 @@ def test_what_does_not_run_is_nothing_to_move():
     assert by_name(preflight.checks(facts(inventory(vms=[vm]))))["VM sap/off"]["found"] == "does not run, nothing to move"
 
 
+def test_rights():
+    def problem(code, severity):
+        return {"code": code, "severity": severity, "message": "The right to list nodes is missing.", "remedy": "Ask for it."}
+
+    def rights(*problems, accept=()):
+        found = preflight.checks(facts(), accept, access={"problems": list(problems)})
+        return by_name(found)["rights"]
+
+    needed, optional = problem("right_missing", "blocker"), problem("right_missing", "warning")
+    assert rights()["status"] == rights(optional)["status"] == "PASS"
+    assert rights(problem("own_pod_on_node", "blocker"), problem("token_expires", "blocker"))["status"] == "PASS"
+    assert rights(needed)["status"] == "FAIL" and rights(needed)["remedy"] == "The right to list nodes is missing. Ask for it."
+    assert rights(needed, accept=["RightMissing"])["status"] == "ACCEPTED"
+    assert "rights" not in by_name(preflight.checks(facts()))
+
+
 @pytest.mark.parametrize("code", ["NumaPagesNotVisble", "", "live"])
 def test_a_code_that_does_not_exist_is_no_acceptance(code):
     with pytest.raises(ValueError, match="there is no code"):

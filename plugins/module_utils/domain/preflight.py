@@ -23,11 +23,13 @@ WIDTH = 78
 # Reasons that leave the verdict alone, but that nobody should meet unknowingly: they ask for a look at the host.
 TO_CONFIRM = ("NumaPagesNotVisible",)
 NOTHING_TO_MOVE = ("Stopped", "Finished")
-SPARE_SHORT, SPARE_UNKNOWN, NODE_FULL = "SpareShort", "SpareUnknown", "NodeCannotBeEmptied"
+SPARE_SHORT, SPARE_UNKNOWN, NODE_FULL, RIGHT_MISSING = "SpareShort", "SpareUnknown", "NodeCannotBeEmptied", "RightMissing"
+RIGHTS_NAMED = 5
 OWN = {
     SPARE_SHORT: "Free or add memory (huge pages), or let fewer nodes be drained at once (maxUnavailable).",
     SPARE_UNKNOWN: "Grant the right to list pods of all namespaces.",
     NODE_FULL: "Free what is missing on another node, or settle what keeps the guests named.",
+    RIGHT_MISSING: "Grant the rights that are named.",
 }
 
 
@@ -36,19 +38,21 @@ def unknown_codes(codes):
     return [code for code in codes if code not in reasons.REASONS and code not in OWN and not code.endswith("LiveMigratable")]
 
 
-def checks(facts, accept=(), node=None):
+def checks(facts, accept=(), node=None, access=None):
     """What the preflight checked.
 
     :param facts: what vm_migratable_facts returned as ``vm_migratable``.
     :param accept: codes that are known and accepted.
     :param node: the node that shall be emptied; None judges every node's turn.
-    :returns: ``[{name, status: PASS|FAIL|ACCEPTED, codes, found, remedy}]``, VMs with the biggest first, then the room.
+    :param access: what access_check_info returned, None when it was not asked.
+    :returns: ``[{name, status: PASS|FAIL|ACCEPTED, codes, found, remedy}]``: the cluster, rights, VMs with the biggest first,
+        then the room.
     :raises ValueError: a code to accept that does not exist, named.
     """
     wrong = unknown_codes(accept)
     if wrong:
         raise ValueError("there is no code %s; docs/verdict.md lists them" % ", ".join(wrong))
-    found = [_cluster(facts)]
+    found = [_cluster(facts)] + ([_rights(access["problems"], accept)] if access else [])
     found += [_vm(vm, facts["reasons"], accept)
               for vm in sorted(facts["vms"], key=lambda vm: (-(vm.get("memory_bytes") or 0), vm["namespace"], vm["name"]))]
     if facts.get("spare"):
@@ -69,6 +73,18 @@ def _cluster(facts):
     return _row("cluster", "KubeVirt %s, %d VMs%s" % (
         cluster.get("kubevirt_version") or "of an unknown release", len(facts["vms"]),
         ", not readable: %s" % ", ".join(missing) if missing else ""))
+
+
+def _rights(problems, accept):
+    """Only the rights: the token and the place are those of this look, not of the run that comes later."""
+    missing = [row for row in problems if row["code"] == "right_missing"]
+    needed = [row for row in missing if row["severity"] == "blocker"]
+    if not missing:
+        return _row("rights", "all are there")
+    said = "%d missing that nothing can be done without, %d that can be done without" % (len(needed), len(missing) - len(needed))
+    more = ["And %d more." % (len(needed) - RIGHTS_NAMED)] if len(needed) > RIGHTS_NAMED else []
+    return _row("rights", said, [RIGHT_MISSING] if needed else [], accept,
+                ["%s %s" % (row["message"], row["remedy"]) for row in needed[:RIGHTS_NAMED]] + more)
 
 
 def _vm(vm, known, accept):

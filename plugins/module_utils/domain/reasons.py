@@ -128,6 +128,16 @@ STATE = {
     "RestartRequired": _warns(
         "The VM was changed in a way that the running guest does not have; moving it does not bring the change.",
         "Restart the VM when it may be restarted, or take the change back.", "KubeVirt: RestartRequired condition"),
+    "LauncherOutdated": _warns(
+        "The guest was started by an earlier KubeVirt and goes to a newer QEMU; now and then that one refuses its CPU "
+        "(\"guest CPU doesn't match specification\"), and the guest stays where it is.",
+        "Move a small guest of the same kind first. If it is refused, only a restart of the VM helps.",
+        "KubeVirt: updating workloads"),
+    "SriovDetached": _warns(
+        "SR-IOV cards of the guest are detached before the copy begins and attached again when it has ended: as long as it "
+        "takes, nothing goes over them.",
+        "Let the guest have a second way over a virtio card (bond in the guest), or put its cluster manager into maintenance "
+        "mode for that long.", "KubeVirt: SR-IOV and live migration"),
     "GuestAgentAbsent": _informs(
         "No guest agent answers: nobody corrects the guest's clock after the move, and nothing inside can be checked.",
         "Install and start qemu-guest-agent in the guest.", "KubeVirt: guest agent"),

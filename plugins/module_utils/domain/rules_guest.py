@@ -15,6 +15,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw im
     amount,
     condition,
     dig,
+    labels,
     mapping,
     rows,
     text,
@@ -22,6 +23,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw im
 )
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.settings import release_of
 
+OUTDATED = "kubevirt.io/outdatedLauncherImage"  # KubeVirt labels a guest so whose launcher is of an earlier release
 SETTLED = ("", "Ready")  # phases of a hot-plugged volume that is there
 
 
@@ -102,6 +104,20 @@ def restart_required(guest, view):
         yield "RestartRequired", text(condition(view.vms[guest.key], "RestartRequired"), "message")
 
 
+def old_launcher(guest, view):
+    """A guest started by an earlier KubeVirt goes to another QEMU, which may refuse its CPU (facts 1.12)."""
+    if OUTDATED in labels(guest.vmi):
+        yield "LauncherOutdated", ""
+
+
+def sriov(guest, view):
+    """SR-IOV cards are detached before the copy begins and attached again after its end (facts 4.15)."""
+    names = [text(row, "name") for row in rows(guest.vmi, "spec", "domain", "devices", "interfaces")
+             if isinstance(row.get("sriov"), dict)]
+    if names:
+        yield "SriovDetached", ", ".join(sorted(names)[:5])
+
+
 def guest_agent(guest, view):
     """Without the agent nobody corrects the guest's clock after the move, and nothing is heard from inside (facts 4.15)."""
     if guest.phase == "Running" and condition(guest.vmi, "AgentConnected").get("status") != "True":
@@ -125,5 +141,5 @@ def disk_bytes(vmi):
 
 GUEST_RULES = (
     several_pods, hotplug, backup, utility_volumes, storage_move, storage_condition, backend_storage, restart_required,
-    guest_agent,
+    old_launcher, sriov, guest_agent,
 )
