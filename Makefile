@@ -57,7 +57,7 @@ lab-kubevirt: ## our modules and the verdict against KubeVirt's own virt-api and
 	-@$(LAB_BUILD) lab-kubernetes lab-kubevirt
 	@$(SUITE) lab-kubevirt
 
-test-lab: ## what needs root or long builds (the labs); what cannot be built is skipped and said
+test-lab: ## what needs root, long builds (the labs) or long runs; what cannot be built is skipped and said
 	-@$(MAKE) --no-print-directory lab-build
 	@$(SUITE) lab
 

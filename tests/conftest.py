@@ -164,6 +164,7 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "any_cluster: true of any API server; runs on the embedded cluster and on the lab")
     config.addinivalue_line("markers", "embedded(why): of such a module, but only for the embedded cluster")
     config.addinivalue_line("markers", "lab: only for the lab")
+    config.addinivalue_line("markers", "long: a whole run of more than half a minute, for make test-lab")
     config.addinivalue_line("markers", "any_kubevirt: true of KubeVirt; runs on the embedded cluster and on its own controllers")
     config.addinivalue_line("markers", "kubevirt: only for the lab with KubeVirt")
 

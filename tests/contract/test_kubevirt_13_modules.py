@@ -73,13 +73,13 @@ def test_13_verdicts_and_plan_know_the_release(old):
     assert planned["plan"]["targets_pinned"] is False
     hana = planned["plan"]["waves"][0]["vms"][0]
     assert (hana["name"], hana["target_node"], hana["target_choices"]) == ("hana-prod", None, ["hana-b"])
-    assert "This KubeVirt takes no target by name: the scheduler chooses." in planned["lines"]
+    assert "This KubeVirt takes no target by name: the scheduler chooses; what is expected is told." in planned["lines"]
 
 
 def test_13_a_return_is_refused_with_the_plan(old):
     with pytest.raises(LiveMigrationError) as caught:
         asked(evacuation_plan_info, old, node="hana-a", back=True)
-    assert "KubeVirt v1.3.1 cannot be told where a VM shall go" in str(caught.value) and "maintenance_return" in str(caught.value)
+    assert "This KubeVirt cannot be told where a VM shall go" in str(caught.value) and "maintenance_return" in str(caught.value)
     empty = asked(evacuation_plan_info, old, node="worker-1", back=False)
     assert empty["plan"]["vms"]
 

@@ -7,7 +7,10 @@
 
 from __future__ import annotations
 
+import pytest
 
+
+@pytest.mark.long
 def test_an_exported_cluster_is_rehearsed_with_the_very_playbook(operator, cluster, tmp_path):
     path = tmp_path / "cluster.json"
     done = operator.run("export_cluster", live_migration_connection=cluster().connection, export_path=str(path), export_pseudonyms=True)
@@ -51,6 +54,7 @@ def test_several_nodes_one_after_the_other_the_lightest_first(operator, cluster)
     assert {vmi["status"]["nodeName"] for vmi in vmis if vmi["metadata"]["namespace"] == "sap-test"} == {"hana-b"}
 
 
+@pytest.mark.long
 def test_the_whole_is_approved_once_and_each_node_goes_as_it_was_foreseen(operator, cluster):
     c, given = cluster(), {"maintenance_settings": {"bandwidth_per_migration": "0"}, "maintenance_links": "25Gbit"}
     shown = rolled(operator, c, ["worker-1", "worker-2", "hana-b"], rehearsal=False, maintenance_approve="00000000", **given)

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 
 def places(cluster):
     return {vmi["metadata"]["name"]: vmi["status"]["nodeName"]

@@ -47,6 +47,7 @@ def changed(run):
     return int(re.search(r"changed=(\d+)", run.output).group(1))
 
 
+@pytest.mark.long
 def test_made_again_asserted_measured_and_taken_back(role, cluster):
     c = cluster(topology="network")
     looked = role(c, "--check", "--diff")

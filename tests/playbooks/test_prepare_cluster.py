@@ -47,6 +47,7 @@ def all_is_well(cluster, guests):
     assert len(cluster.api.list(POOL.rpartition("/")[0]).items) == 1
 
 
+@pytest.mark.long
 def test_a_pool_of_three_hana_nodes_also_over_a_kill(operator, prepared):
     guests = {name: uid for name, (uid, _place) in vmis(prepared).items()}
     looked = operator.run("prepare_cluster", "--check", **variables(prepared))
