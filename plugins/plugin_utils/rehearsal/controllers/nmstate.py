@@ -80,7 +80,10 @@ class Actor:
         self.store = world.store
         self.attempts = ATTEMPTS if world.generation.release >= RETRIES_SINCE else 1
         self._runs = {}  # policy -> _Run
-        populate(self.store, {})
+        if STATES in self.store.resources:
+            populate(self.store, {})
+        else:  # its kind comes in this very moment, and the others once that is announced
+            world.after(0, lambda: populate(self.store, {}))
         self.store.on_event(POLICIES, self._policy)
         self.store.on_event("nodes", self._node)
         for policy in self.store.list(POLICIES):
