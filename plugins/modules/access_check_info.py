@@ -27,8 +27,8 @@ options:
         V(restore); V(interlocks) means pausing health checks.
     type: list
     elements: str
-    choices: [preflight, plan, migrate, node_gate, hold, interlocks_check, drain, interlocks, settings_hold, cluster_settings,
-      restore, maintain]
+    choices: [preflight, plan, migrate, node_gate, hold, interlocks_check, node_prep_check, node_prep, drain, interlocks,
+      settings_hold, cluster_settings, restore, migration_network, network_probe, maintain]
     default: [maintain]
   node:
     description: The node that is going to be emptied. Needed to look whether the run itself works there.

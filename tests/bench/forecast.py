@@ -41,12 +41,11 @@ MBIT = 1e6 / 8
 SIZES = {"small": (256, 96), "large": (512, 224)}  # MiB of the guest, MiB that it writes to
 LINKS = (100, 200, 400)  # Mbit/s
 # Dirty rate over the link's bandwidth: idle to 0.9, and two that cannot end.
-RUNS = [(size, link, ratio)
-        for size, link, ratio in (
-            ("small", 100, 0.0), ("small", 100, 0.3), ("small", 100, 0.6), ("small", 100, 0.9), ("small", 100, 1.5),
-            ("small", 200, 0.5), ("large", 200, 0.0), ("large", 200, 0.3), ("large", 200, 0.6), ("large", 200, 0.9),
-            ("large", 400, 0.0), ("large", 400, 0.3), ("large", 400, 0.6), ("large", 400, 0.9), ("large", 400, 1.5),
-            ("small", 400, 0.7))]
+RUNS = [  # size, link, ratio
+    ("small", 100, 0.0), ("small", 100, 0.3), ("small", 100, 0.6), ("small", 100, 0.9), ("small", 100, 1.5),
+    ("small", 200, 0.5), ("large", 200, 0.0), ("large", 200, 0.3), ("large", 200, 0.6), ("large", 200, 0.9),
+    ("large", 400, 0.0), ("large", 400, 0.3), ("large", 400, 0.6), ("large", 400, 0.9), ("large", 400, 1.5),
+    ("small", 400, 0.7)]
 CALIBRATION = [("small", 200, 0.0), ("large", 200, 0.0)]
 BORDER = 0.1  # how near the border a run may be without counting for whether it converges
 

@@ -44,6 +44,7 @@ def writes(c):
             and "selfsubject" not in row["path"]]
 
 
+@pytest.mark.long
 def test_several_nodes_one_after_the_other_the_lightest_first(operator, cluster):
     c = cluster()
     run = rolled(operator, c, ["hana-b", "worker-1"], maintenance_settings={"bandwidth_per_migration": "0"}, maintenance_return=True)

@@ -124,6 +124,7 @@ def test_b_after_a_kill_another_run_adopts_the_migration_and_keeps_the_foreign_c
 BREAKS = "- name: Break\n  ansible.builtin.fail:\n    msg: no firmware for this host\n"
 
 
+@pytest.mark.long
 def test_c_a_node_that_is_not_as_good_as_before_gets_nothing_back(night):
     n = night("tiny")
     (n.operator.folder / "firmware.yml").write_text(BREAKS)
@@ -133,6 +134,7 @@ def test_c_a_node_that_is_not_as_good_as_before_gets_nothing_back(night):
     n.expect("no VM returned", "node-a" not in {place for _uid, place in vmis(n.cluster).values()})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("topology, lacks", [("night-no-hugepages", "hugepages-1Gi"), ("night-no-migration0", "migration0")])
 def test_c_a_node_that_comes_back_worse_gets_nothing_back(night, topology, lacks):
     n = night(topology)
@@ -152,6 +154,7 @@ def test_c_a_node_that_comes_back_worse_gets_nothing_back(night, topology, lacks
     nothing_left(n.cluster, "hana-a")
 
 
+@pytest.mark.long
 def test_d_a_guest_above_its_link_is_cancelled_before_the_deadline_and_never_stops(night):
     n = night("night-hot")
     before, capped = vmis(n.cluster), bandwidth(n.cluster)
@@ -166,6 +169,7 @@ def test_d_a_guest_above_its_link_is_cancelled_before_the_deadline_and_never_sto
     nothing_left(n.cluster, "hana-a")
 
 
+@pytest.mark.long
 def test_e_a_policy_that_vanishes_before_the_handoff_cancels_the_migration(night):
     n = night("night-policy-lost")
     before = vmis(n.cluster)
@@ -178,6 +182,7 @@ def test_e_a_policy_that_vanishes_before_the_handoff_cancels_the_migration(night
     nothing_left(n.cluster, "hana-a")
 
 
+@pytest.mark.long
 def test_e_the_hold_wins_over_a_stronger_site_policy(night):
     n = night("night-site-policy")
     run = n.run(maintenance_rehearsal=True, **NIGHT)
@@ -197,6 +202,7 @@ def hook(n, name, word, hangs=False):
         + ("- name: Hang\n  ansible.builtin.command: sleep 60\n  changed_when: false\n" if hangs else ""))
 
 
+@pytest.mark.long
 def test_f_maintenance_mode_ends_although_the_migration_fails_and_the_hook_hangs(night):
     n = night("night-pair-fails")
     hook(n, "on.yml", "on")
@@ -222,6 +228,7 @@ def test_f_maintenance_mode_ends_although_the_migration_fails_and_the_hook_hangs
     nothing_left(n.cluster, "hana-a")
 
 
+@pytest.mark.long
 def test_f_the_pair_never_moves_at_once_nor_to_one_node(night):
     n = night("night")
     n.script({"name": "somebody moves the other side", "when": {
@@ -244,6 +251,7 @@ def test_f_the_pair_never_moves_at_once_nor_to_one_node(night):
     n.expect("ours was created after the other one had ended", ended[0] <= found["hsr-1"]["metadata"]["creationTimestamp"], found)
 
 
+@pytest.mark.long
 def test_g_others_at_work_stop_the_run_before_the_next_vm(night):
     n = night("night-actors")
     before = vmis(n.cluster)
@@ -259,6 +267,7 @@ def test_g_others_at_work_stop_the_run_before_the_next_vm(night):
     nothing_left(n.cluster, "hana-a")
 
 
+@pytest.mark.long
 def test_g_a_paused_health_check_does_not_fence_a_host_that_boots_for_an_hour(night):
     n = night("night")
     n.script({"when": {"resource": "nodes", "name": "hana-a", "path": "metadata.annotations[live-migration.bigvm.io/maintenance]",
@@ -273,6 +282,7 @@ def test_g_a_paused_health_check_does_not_fence_a_host_that_boots_for_an_hour(ni
     n.expect("without leave to pause it, the run refuses", refused.rc == 2 and "node_health_check" in refused.said, refused.output)
 
 
+@pytest.mark.long
 def test_h_through_reverts_expiry_silence_and_an_outage_it_ends_truthfully(night):
     n = night("night-gitops")
     before = vmis(n.cluster)
@@ -294,6 +304,7 @@ def test_h_through_reverts_expiry_silence_and_an_outage_it_ends_truthfully(night
     nothing_left(n.cluster, "hana-a")
 
 
+@pytest.mark.long
 def test_i_a_guest_that_starts_anew_elsewhere_is_no_success(night):
     n = night("night-restart")
     run = n.run(maintenance_rehearsal=True, **NIGHT)

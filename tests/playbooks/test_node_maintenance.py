@@ -106,6 +106,7 @@ def test_the_vms_return_when_asked_and_the_biggest_travels_alone(operator, clust
     assert [entry["outcome"] for entry in run.records[-1]["migrations"]] == ["moved"] * 10
 
 
+@pytest.mark.long
 def test_a_guest_that_dirties_faster_than_its_link_is_cancelled_intact(operator, cluster):
     c = cluster(topology="hot")
     before = vmis(c)
@@ -241,6 +242,7 @@ def test_tasks_that_cannot_be_found_are_named_before_anything_is_written(operato
     assert {row["path"] for row in c.requests()} <= {"/readyz", "/version"}
 
 
+@pytest.mark.long
 def test_when_they_fail_the_node_stays_cordoned_and_restore_ends_it(operator, cluster):
     c = cluster(topology="tiny")
     (operator.folder / "firmware.yml").write_text("- name: Break\n  ansible.builtin.fail:\n    msg: no firmware for this host\n")
@@ -298,6 +300,7 @@ def test_after_a_cancel_restore_follows_what_is_under_way_and_puts_back_the_rest
     jsonschema.validate(run.records[-1], SCHEMA)
 
 
+@pytest.mark.long
 def test_after_a_kill_in_the_return_nothing_is_moved_away_again(operator, cluster):
     c = cluster(topology="default")
     vmim = killed_in_mid_copy(operator, c, signal.SIGKILL, after="Return", maintenance_return=True)
@@ -314,6 +317,7 @@ def test_after_a_kill_in_the_return_nothing_is_moved_away_again(operator, cluste
     nothing_left(c, "hana-a")
 
 
+@pytest.mark.long
 def test_after_a_kill_restore_ends_what_was_begun_for_a_guest(operator, cluster):
     c = cluster(topology="default")
     for name in ("on", "off"):
@@ -398,6 +402,7 @@ def api_server_of_a_real_cluster(folder):
         server.server_close()
 
 
+@pytest.mark.long
 def test_rehearsals_ignore_every_other_connection_there_is(operator, cluster, tmp_path):
     stranger = cluster(topology="tiny")
     seen = len(stranger.requests())

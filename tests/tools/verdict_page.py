@@ -90,9 +90,9 @@ def looked_at():
     return found
 
 
-def _codes(source, known=reasons.REASONS):
+def _codes(source, known=None):
     strings = {node.value for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    return sorted(strings & set(known))
+    return sorted(strings & set(reasons.REASONS if known is None else known))
 
 
 def _sentence(documentation):

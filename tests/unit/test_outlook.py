@@ -17,9 +17,9 @@ FACTS = {"reasons": {"PostCopyAllowed": {"message": "Post-copy is on.", "remedy"
 CALM = {"problem": None, "note": None}
 
 
-def risks(known, planned=None, window=CALM, **given):
+def risks(known, planned=None, window=None, **given):
     planned = dict(planned or plan_of([("a", 64, "w1")]), first=[])
-    return outlook.risks(evacuation.foreseen(planned, timeline(planned, {"a": known}, **given)), FACTS, window)
+    return outlook.risks(evacuation.foreseen(planned, timeline(planned, {"a": known}, **given)), FACTS, window or CALM)
 
 
 def codes(found):

@@ -104,8 +104,10 @@ def test_a_guest_that_moved_takes_its_room_along_and_keeps_the_cpu_of_its_first_
     pod = next(pod for pod in moved["pods"] if pod["spec"]["nodeName"] == "w3")
     assert pod["spec"]["nodeSelector"]["cpu-model-migration.node.kubevirt.io/Icelake"] == "true"
     assert found["vmis"][0]["status"]["nodeName"] == "w1", "what came in stays what it was"
-    older = [change(entry, "metadata.labels", {key: value for key, value in entry["metadata"]["labels"].items()
-                                              if key != "cpu-model-migration.node.kubevirt.io/Icelake"})
+    def without(labels):
+        return {key: value for key, value in labels.items() if key != "cpu-model-migration.node.kubevirt.io/Icelake"}
+
+    older = [change(entry, "metadata.labels", without(entry["metadata"]["labels"]))
              if entry["metadata"]["name"] == "w2" else entry for entry in moved["nodes"]]
     assert migratability.judge(dict(moved, nodes=older))["vms"][0]["candidates"] == ["w1"]
 

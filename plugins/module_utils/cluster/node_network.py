@@ -134,8 +134,9 @@ class Writer:
             return self.api.create(path, body, **query)
         meta = dict(found["metadata"])
         for part in ("labels", "annotations"):
-            if not mapping(body, "metadata", part).items() <= mapping(meta, part).items():
-                meta[part] = dict(mapping(meta, part), **mapping(body, "metadata", part))
+            both = dict(mapping(meta, part), **mapping(body, "metadata", part))
+            if both != mapping(meta, part):
+                meta[part] = both
         if meta == found["metadata"] and body["spec"] == found.get("spec"):
             return found
         new = {"apiVersion": body["apiVersion"], "kind": body["kind"], "metadata": meta, "spec": body["spec"]}

@@ -89,8 +89,9 @@ def begin(task, name, run, wanted, reboot_ok):
 def _note_pool(task, name, run, pairs, changes):
     """Pause, and in the same request write down what was there."""
     def decide(pool):
-        note = node_roll.load(pool) or {"run": run, "owner": owner(), "since": to_timestamp(task.clock.now()), "before": {},
-                         "configuration": text(pool, "spec", "configuration", "name"), "paused": dig(pool, "spec", "paused") is True}
+        note = node_roll.load(pool) or {
+            "run": run, "owner": owner(), "since": to_timestamp(task.clock.now()), "before": {},
+            "configuration": text(pool, "spec", "configuration", "name"), "paused": dig(pool, "spec", "paused") is True}
         # What an earlier run wrote down stays: it says how everything was before the first change.
         before = dict({node_pool.title(one): {"manifest": dict(one, spec=None), "spec": there.get("spec") if there else None}
                        for one, there in pairs}, **note["before"])

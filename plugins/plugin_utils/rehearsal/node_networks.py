@@ -160,7 +160,7 @@ def lease(config, taken):
     :raises Failed: when none is free.
     """
     ipam = config.get("ipam") if isinstance(config.get("ipam"), dict) else {}
-    said = ipam.get("range") or str(config.get("subnets") or "").split(",")[0]
+    said = ipam.get("range") or str(config.get("subnets") or "").partition(",")[0]
     if not said:
         return None
     network = ipaddress.ip_network(said, strict=False)

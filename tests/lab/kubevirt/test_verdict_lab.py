@@ -78,8 +78,8 @@ TRAITS = [
     Case("disk", "cold_only", REFUSED, "DisksNotLiveMigratable", vm={"access": "ReadWriteOnce"}),
     Case("bridge", "cold_only", REFUSED, "InterfaceNotLiveMigratable", vm={"bridge": True}),
     Case("many-pages", "blocked", UNPLACED, "HugepagesShort", vm={"memory": "10Gi", "hugepages": "1Gi"}),
-    Case("small-pages", "blocked", UNPLACED, "HugepagesShort", vm={"memory": "2Gi", "hugepages": "1Gi", "node_selector": {"zone": "one"},
-                                                                    "affinity": one_of("a", "c")}),
+    Case("small-pages", "blocked", UNPLACED, "HugepagesShort", vm={
+        "memory": "2Gi", "hugepages": "1Gi", "node_selector": {"zone": "one"}, "affinity": one_of("a", "c")}),
     Case("big", "blocked", UNPLACED, "MemoryShort", vm={"memory": "62Gi"}),
     Case("many-cpus", "blocked", UNPLACED, "CpuShort", vm={"cpus": 20, "dedicated_cpus": True}),
     Case("pinned-c", "blocked", UNPLACED, "NoCpuManager", vm={"dedicated_cpus": True, "affinity": one_of("a", "c")}),

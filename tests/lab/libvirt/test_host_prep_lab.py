@@ -79,8 +79,8 @@ def test_a_host_is_read_and_judged(lab, operator):
     assert rc == 0 and "FAIL: server certificate: key is another one" in said
     assert "FAIL: server certificate: names is missing: kvm-a.example.com" in said
     # check mode goes through all of it and changes nothing
-    rc, said = operator.run(play(operator, "kvm_host_prep", "kvm-a", **preparing(kvm_host_prep_install=False,
-                                                                               kvm_host_prep_migration_ports=[50000, 50063])), "--check")
+    wanted = preparing(kvm_host_prep_install=False, kvm_host_prep_migration_ports=[50000, 50063])
+    rc, said = operator.run(play(operator, "kvm_host_prep", "kvm-a", **wanted), "--check")
     assert rc == 0 and "changed: [kvm-a] => (item=migration_port_min)" in said, said
     assert lab.file("a", "/etc/libvirt/qemu.conf").read_text() == before
 
@@ -114,8 +114,8 @@ def test_all_hosts_see_the_same_files(lab, operator):
     lab.run("c", "touch", IMAGES + "/guest.qcow2")
     rc, said = operator.run(play(operator, "kvm_shared_storage", **storage))
     assert rc == 2 and "holds 1 files (guest.qcow2, ...), which a mount there would hide. Nothing was changed." in said, said
-    rc, said = operator.run(play(operator, "kvm_shared_storage", **dict(storage, kvm_shared_storage_mounts=[
-        {"src": "sdb", "path": "/images"}])))
+    storage["kvm_shared_storage_mounts"] = [{"src": "sdb", "path": "/images"}]
+    rc, said = operator.run(play(operator, "kvm_shared_storage", **storage))
     assert rc == 2 and "The NFS source 'sdb' is not written like server:/path. Nothing was changed." in said
 
 

@@ -70,8 +70,8 @@ class _Writer:
 
     def config(self, obj, name, pool, spec):
         """A MachineConfig for a pool."""
-        self.write(obj, CONFIGS, name, {"apiVersion": GROUP + "v1", "kind": "MachineConfig", "metadata": {"labels": {ROLE: pool}},
-                                   "spec": spec})
+        self.write(obj, CONFIGS, name, {
+            "apiVersion": GROUP + "v1", "kind": "MachineConfig", "metadata": {"labels": {ROLE: pool}}, "spec": spec})
 
     def pools(self, selector):
         """Names of the pools that a selector of labels matches; an empty one matches none."""
