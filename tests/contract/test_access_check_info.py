@@ -215,6 +215,7 @@ def without(need):
     return [{"verbs": [verb for verb in VERBS if name != left_out or verb != need.verb], "resources": [name]} for name in names]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("feature", sorted(DOES))
 def test_a_required_right_is_missed_and_an_optional_one_is_not(tiny, feature):
     module, options = DOES[feature][0], options_of(tiny, feature)

@@ -130,6 +130,7 @@ def told(shared, tmp_path_factory):
     return json.loads((folder / "result.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.long
 def test_k8s_creates_and_is_idempotent(told):
     assert told["created"]["changed"] and told["created"]["method"] == "create"
     assert told["unchanged"]["changed"] is False

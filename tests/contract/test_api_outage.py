@@ -190,6 +190,7 @@ def test_a_control_plane_that_is_rolled_in_the_middle_of_a_copy(cluster, seconds
     assert len(vmims) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("fault", [{"status": 503, "times": 1}, {"lost": True}, {"status": 504, "done": True}],
                          ids=["not done", "done, connection cut", "done, timed out"])
 def test_a_migration_whose_creation_is_not_answered_exists_once(cluster, fault):

@@ -48,6 +48,7 @@ def collection_of(c, obj):
     return None
 
 
+@pytest.mark.long
 @pytest.mark.any_cluster
 @pytest.mark.parametrize("generation", sorted(GENERATIONS))
 def test_every_real_object_is_taken_or_refused_for_a_known_reason(cluster, shared_folder, generation, tmp_path):
@@ -72,6 +73,7 @@ def test_every_real_object_is_taken_or_refused_for_a_known_reason(cluster, share
     assert all(words[name] in seen[name][1] for name in words), {name: seen[name] for name in words}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("generation", ["1.6", "1.9"])
 def test_what_the_cluster_writes_passes_the_real_definitions(cluster, shared_folder, generation):
     c = cluster(generation=generation, crds=os.path.join(shared_folder, "crds", GENERATIONS[generation]))

@@ -195,6 +195,7 @@ def test_a_converter_makes_the_other_version():
     assert b'"size":3' in store.entry("gadgets.test.bigvm.io", "default", "a").encoded("v1beta1")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("generation", ["1.3-hco-1.13", "1.6-hco-1.16", "1.9-hco-1.19"])
 def test_the_real_definitions_load_unchanged(cluster, shared_folder, generation, tmp_path):
     for folder in ("kubevirt-" + generation, "platform"):

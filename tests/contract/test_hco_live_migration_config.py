@@ -553,6 +553,7 @@ def ansible(site, options, *arguments):
     return json.loads(text)["plays"][0]["tasks"][0]["hosts"]["localhost"]
 
 
+@pytest.mark.long
 def test_as_a_task_in_check_mode_and_for_real(site):
     would = ansible(site, {"progress_timeout": 300, "bandwidth_per_migration": "0"}, "--check")
     assert would["changed"] is True and site.block["progressTimeout"] == 150

@@ -326,6 +326,7 @@ def test_followed_takes_up_ours_and_starts_nothing(cluster):
 # -- cancelling ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("phase", "generation"), [
     ("Pending", "1.9"), ("Scheduling", "1.9"), ("Running", "1.9"), ("Running", "1.6"),
 ])
@@ -460,6 +461,7 @@ def test_one_that_kubevirt_does_not_begin(cluster):
 # -- failures and their causes ---------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("how", "code", "generation"), [
     ("target-pod-down", "target_down", "1.9"), ("unschedulable", "unschedulable", "1.9"), ("pod-stuck", "target_start", "1.9"),
     ("libvirt-error", "cpu_mismatch", "1.9"), ("link-stall", "stalled", "1.9"), ("link-stall", "stalled", "1.6"),
@@ -545,6 +547,7 @@ TROUBLE = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("what", sorted(TROUBLE))
 def test_it_ends_truthfully_whatever_the_server_does(cluster, what):
     c = cluster(topology="tiny")
@@ -632,6 +635,7 @@ def percents(lines):
     return [int(match.group(1)) for _line, match in found if match]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("where", ["logs", "prometheus"])
 def test_lines_with_percent_near_the_truth(cluster, where):
     c = cluster(topology="default")
@@ -682,6 +686,7 @@ def test_no_lines_if_none_are_wanted(cluster):
     assert not c.requests("GET", "/log")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("vms", "link"), [(1, "15M"), (20, "300M")])
 def test_no_more_than_one_request_a_minute_while_it_waits(cluster, vms, link):
     c = cluster(topology="queue")

@@ -227,6 +227,7 @@ def outcome(result):
     return result["migrations"][0]["outcome"]
 
 
+@pytest.mark.long
 def test_lines_come_while_it_works(played):
     output, results, _c = played
     shown = section(output, "live").splitlines()

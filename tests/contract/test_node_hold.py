@@ -298,6 +298,7 @@ def ansible(site, options, *arguments):
     return json.loads(done.stdout)["plays"][0]["tasks"][0]["hosts"]["localhost"]
 
 
+@pytest.mark.long
 def test_as_a_task(newest):
     would = ansible(newest, {"name": newest.name, "run": "run-1", "vms": [VM]}, "--check", "--diff")
     assert would["changed"] is True and would["diff"][0]["after"]["unschedulable"] is True and not newest.cordoned

@@ -97,6 +97,7 @@ def test_every_right_of_a_role_is_used_by_something_it_does(whole, role):
 # -- without one of them -----------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("role", access.ROLES)
 def test_one_right_less_is_noticed_exactly_as_the_table_says(whole, site, role):
     untrue = []

@@ -85,6 +85,7 @@ def test_every_object_has_its_place(shared_folder):
     assert set(objects_of(shared_folder)) == set(GENERATION) and set(INVALID) <= set(GENERATION)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("generation", [V13, V16, V19, PLATFORM, None])
 def test_objects_are_valid_by_the_definitions_of_their_generation(near_bare, shared_folder, generation):
     cluster = near_bare(crds=os.path.join(shared_folder, "crds", generation) if generation else None)

@@ -433,6 +433,7 @@ def test_the_api_servers_token_goes_nowhere_else(site, monkeypatch):
     assert [headers.get("Authorization") for _url, headers in sent] == [None, "Bearer its-own"]
 
 
+@pytest.mark.long
 def test_whether_any_one_node_can_be_emptied(site):
     result, _warnings = outcome(site.api, name="hana-prod", namespace="sap-prod", spare=True)
     found = result["ansible_facts"]["vm_migratable"]

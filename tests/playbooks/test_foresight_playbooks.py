@@ -69,6 +69,7 @@ def test_the_whole_is_approved_once_and_each_node_goes_as_it_was_foreseen(operat
         assert not {vm["target_node"] for wave in plan["waves"] for vm in wave["vms"]} & set(later)
 
 
+@pytest.mark.long
 def test_the_first_failure_ends_it_and_no_further_node_is_begun(operator, cluster):
     c = cluster()
     c.api.patch("/apis/kubevirt.io/v1/namespaces/portal/virtualmachineinstances/web-01", {

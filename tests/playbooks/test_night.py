@@ -353,6 +353,7 @@ def strings(person, cluster):
     nothing_left(cluster, "node-a")
 
 
+@pytest.mark.long
 def test_all_extra_vars_may_be_strings(operator, cluster):
     strings(operator, cluster(topology="tiny"))
 

@@ -123,6 +123,7 @@ def test_a_guest_that_dirties_faster_than_its_link_is_cancelled_intact(operator,
     assert [entry["outcome"] for entry in record["migrations"]] == ["aborted"], "the second wave never began"
 
 
+@pytest.mark.long
 def test_an_already_empty_node_is_nothing_to_move(operator, cluster):
     c = cluster(topology="tiny")
     run = operator.run("node_maintenance", **approved(c, maintenance_node="node-b"))
@@ -132,6 +133,7 @@ def test_an_already_empty_node_is_nothing_to_move(operator, cluster):
     nothing_left(c, "node-b")
 
 
+@pytest.mark.long
 def test_a_node_found_cordoned_stays_cordoned(operator, cluster):
     c = cluster(topology="tiny")
     c.api.patch(path_of("v1", "nodes", name="node-a"), {"spec": {"unschedulable": True}})
@@ -257,6 +259,7 @@ def test_when_they_fail_the_node_stays_cordoned_and_restore_ends_it(operator, cl
     nothing_left(c, "node-a")
 
 
+@pytest.mark.long
 def test_a_rehearsal_names_the_operators_tasks_and_does_not_run_them(operator, cluster):
     c = cluster(topology="tiny")
     (operator.folder / "firmware.yml").write_text("- name: Break\n  ansible.builtin.fail:\n    msg: this must not run\n")

@@ -33,6 +33,7 @@ def test_assert_mode_prints_a_line_a_value_and_fails_where_one_is_wrong(operator
     assert "changed=0" in run.said and "Reads only" in run.said
 
 
+@pytest.mark.long
 def test_failures_can_be_shown_and_ignored(operator):
     run = tune(operator, hana_guest_tuning_release="9.4", hana_guest_tuning_ignore_failures=True)
     assert run.rc == 0, run.output
@@ -40,6 +41,7 @@ def test_failures_can_be_shown_and_ignored(operator):
     assert "Nothing reboots" in run.said and "no reboot needed" in run.said
 
 
+@pytest.mark.long
 def test_a_release_nobody_knows_is_refused(operator):
     run = tune(operator, hana_guest_tuning_release="7.9")
     assert run.rc == 2
@@ -47,6 +49,7 @@ def test_a_release_nobody_knows_is_refused(operator):
     assert "Traceback" not in run.output
 
 
+@pytest.mark.long
 def test_without_the_vendors_profile_nothing_is_changed(operator, tmp_path):
     run = tune(operator, tune_mode="apply", hana_guest_tuning_release="9.4", hana_guest_tuning_install=False,
                hana_guest_tuning_vendor_profile="sap-hana-kvm-guest", hana_guest_tuning_folder=str(tmp_path / "tuned"))
@@ -55,17 +58,20 @@ def test_without_the_vendors_profile_nothing_is_changed(operator, tmp_path):
     assert not (tmp_path / "tuned").exists()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(Path("/etc/redhat-release").exists(), reason="needs a machine that is not of the RHEL family")
 def test_what_is_no_rhel_is_refused(operator):
     run = tune(operator)
     assert run.rc == 2 and "the values are known for RHEL 8, 9 and 10 only. Nothing was changed." in run.said
 
 
+@pytest.mark.long
 def test_an_inventory_without_guests_is_no_success(operator):
     run = tune(operator, tune_hosts="hana_guests")
     assert run.rc == 2 and "No guest matches hana_guests in this inventory, so nothing was done" in run.said
 
 
+@pytest.mark.long
 def test_the_inventory_of_the_example_asks_the_cluster(operator, cluster, tmp_path):
     c = cluster(topology="default")
     guest = path_of("kubevirt.io/v1", "virtualmachineinstances", namespace="sap-prod", name="hana-prod")

@@ -119,7 +119,7 @@ def ansible_test(name, pattern, *words):
 
 PARTS = [
     # the long ones first: two parts run side by side
-    pytest("contract", "tests/contract"),
+    pytest("contract", "tests/contract", "-m", "not long"),
     pytest("playbooks", "tests/playbooks", "-m", "not long"),
     ansible_test("integration", r"Running (\S+) integration test role", "--continue-on-error"),
     ansible_test("sanity", r'Running sanity test "(\S+)"'),
@@ -132,7 +132,7 @@ PARTS = [
     Part("ruff", ["ruff", "check", "--no-cache", "."], by_exit()),
     Part("build", [sys.executable, str(TOOLS / "tarball.py")], by_exit(r"galaxy\.yml|MANIFEST\.json")),
     Part("ratchet", [sys.executable, str(TOOLS / "ratchet.py")], by_exit()),
-    pytest("lab-playbooks", "tests/playbooks", "-m", "long"),
+    pytest("lab-long", "tests/contract", "tests/playbooks", "-m", "long"),
     pytest("lab-kubernetes", "tests/lab/kubernetes", "tests/contract", BIGVM_CLUSTER="lab"),
     pytest("lab-kubevirt", "tests/lab/kubevirt", "tests/contract", BIGVM_CLUSTER="kubevirt"),
     pytest("lab-libvirt", "tests/lab/libvirt"),
