@@ -104,6 +104,7 @@ def test_a_guest_that_moved_takes_its_room_along_and_keeps_the_cpu_of_its_first_
     pod = next(pod for pod in moved["pods"] if pod["spec"]["nodeName"] == "w3")
     assert pod["spec"]["nodeSelector"]["cpu-model-migration.node.kubevirt.io/Icelake"] == "true"
     assert found["vmis"][0]["status"]["nodeName"] == "w1", "what came in stays what it was"
+
     def without(labels):
         return {key: value for key, value in labels.items() if key != "cpu-model-migration.node.kubevirt.io/Icelake"}
 
