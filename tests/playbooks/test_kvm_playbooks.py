@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.long  # see make test-lab
+
 INVENTORY = """
 all:
   children:
@@ -35,7 +37,6 @@ def kvm(operator):
     return run
 
 
-@pytest.mark.long
 def test_preparing_in_assert_mode_prints_lines_and_changes_nothing(kvm):
     run = kvm("kvm_prepare", prepare_mode="assert")
     assert run.rc == 2 and run.said.count("changed=0") >= 2, run.output
@@ -43,7 +44,6 @@ def test_preparing_in_assert_mode_prints_lines_and_changes_nothing(kvm):
     assert "PASS: migration ports is 49152-49215 (RHEL: migrating virtual machines)" in run.said
 
 
-@pytest.mark.long
 def test_preparing_in_check_mode_goes_through_to_the_end(kvm):
     run = kvm("kvm_prepare", "--check", kvm_host_prep_install=False, kvm_shared_storage_install=False)
     assert run.rc == 0, run.output

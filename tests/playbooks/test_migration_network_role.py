@@ -12,6 +12,8 @@ import re
 import pytest
 from steps import hyperconverged, writes
 
+pytestmark = pytest.mark.long  # see make test-lab
+
 PLAY = """
 - hosts: localhost
   gather_facts: false
@@ -47,7 +49,6 @@ def changed(run):
     return int(re.search(r"changed=(\d+)", run.output).group(1))
 
 
-@pytest.mark.long
 def test_made_again_asserted_measured_and_taken_back(role, cluster):
     c = cluster(topology="network")
     looked = role(c, "--check", "--diff")

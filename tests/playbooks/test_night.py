@@ -84,6 +84,7 @@ def night(operator, cluster):
     return lambda topology, **options: Night(operator, cluster(topology=topology, **options))
 
 
+@pytest.mark.long
 def test_a_nothing_is_written_without_approval_of_this_very_plan(night):
     n = night("tiny")
     first = n.run(**TINY)
@@ -104,6 +105,7 @@ def test_a_nothing_is_written_without_approval_of_this_very_plan(night):
     n.expect("not one write reached the cluster", len(writes(n.cluster)) == before and before == 1, writes(n.cluster))
 
 
+@pytest.mark.long
 def test_b_after_a_kill_another_run_adopts_the_migration_and_keeps_the_foreign_cordon(night):
     n = night("default")
     n.cluster.api.patch("/api/v1/nodes/hana-a", {"spec": {"unschedulable": True}})

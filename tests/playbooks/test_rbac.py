@@ -17,6 +17,8 @@ from steps import node, nothing_left, vmis
 sys.path.insert(0, str(Path(__file__).parents[1] / "contract"))
 import rbac_steps as on  # noqa: E402
 
+pytestmark = pytest.mark.long  # see make test-lab
+
 TOPOLOGY = dict(on.TOPOLOGY, nodes=[{"names": ["node-a", "node-b"], "memory": "64Gi", "cpus": 32, "link": "10G"}], vms=[
     {"name": "vm-1", "namespace": "default", "node": "node-a", "memory": "4Gi", "cpus": 2, "dirty_rate": "10M", "disk": "20Gi"},
     {"name": "app", "namespace": "shop", "node": "node-a", "memory": "2Gi", "cpus": 1}],
