@@ -18,7 +18,6 @@ import subprocess
 
 from places import BUILD, ROOT, TREE, lock
 
-RECORD = BUILD / "tree.files"
 NEVER = {".git", ".build", ".venv", ".ansible", "__pycache__", "collections", "records"}
 
 
@@ -43,19 +42,32 @@ def sync(dependencies):
     :param dependencies: the folder of the dependency collections, linked beside ours.
     """
     with lock("tree"):
-        names = sources()
-        before = RECORD.read_text(encoding="utf-8").splitlines() if RECORD.exists() else []
-        for name in set(before) - set(names):
-            (TREE / name).unlink(missing_ok=True)
-        for name in names:
-            copy(ROOT / name, TREE / name)
-        RECORD.write_text("\n".join(names) + "\n", encoding="utf-8")
-        if not (TREE / ".git").exists():
-            # A repository of its own: tools ask git for the files, and the outer one ignores all of .build.
-            subprocess.run(["git", "init", "-q", str(TREE)], check=False)
-        for collection in (dependencies / "ansible_collections").glob("*/*"):
-            link(collection)
+        fill(BUILD, dependencies / "ansible_collections")
     return TREE
+
+
+def apart(name):
+    """A second tree at .build/``name`` for a tool that cannot bear files coming and going beside it; its path."""
+    return fill(BUILD / name, BUILD / "ansible_collections")
+
+
+def fill(base, dependencies):
+    """Bring the tree below ``base`` up to date, the collections in ``dependencies`` beside it; the tree's path."""
+    place, record = base / TREE.relative_to(BUILD), base / "tree.files"
+    names = sources()
+    before = record.read_text(encoding="utf-8").splitlines() if record.exists() else []
+    for name in set(before) - set(names):
+        (place / name).unlink(missing_ok=True)
+    for name in names:
+        copy(ROOT / name, place / name)
+    record.write_text("\n".join(names) + "\n", encoding="utf-8")
+    if not (place / ".git").exists():
+        # A repository of its own: tools ask git for the files, and the outer one ignores all of .build.
+        subprocess.run(["git", "init", "-q", str(place)], check=False)
+    for collection in dependencies.glob("*/*"):
+        if collection.resolve() != TREE:
+            link(collection, base / "ansible_collections")
+    return place
 
 
 def copy(source, target):
@@ -68,9 +80,9 @@ def copy(source, target):
     shutil.copy2(source, target)
 
 
-def link(collection):
+def link(collection, beside):
     """Put a dependency beside our collection (ansible-test looks nowhere else for it)."""
-    place = BUILD / "ansible_collections" / collection.parent.name / collection.name
+    place = beside / collection.parent.name / collection.name
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.is_symlink():
         if place.resolve() == collection.resolve():
