@@ -125,6 +125,24 @@ options:
     description: Paths of disks on the source, with those of the same disks on the target.
     type: dict
     default: {}
+  definition:
+    description:
+      - The definition that the guest shall run with on the target, as XML, where it is another one than O(networks) and O(disks)
+        make of its own. Begin with what C(virsh dumpxml --migratable) prints.
+      - What the guest sees of its hardware cannot change while it runs; such changes are named and refused. They belong into
+        O(kept_definition).
+    type: str
+  kept_definition:
+    description:
+      - The definition that the target keeps and the guest gets with its next start, as XML, for example with another CPU. Begin
+        with what C(virsh dumpxml --inactive) prints. Needed beside O(definition) when O(persistent) is true.
+    type: str
+  state_copied:
+    description:
+      - Whether the files in which the host keeps the variables of the guest's UEFI firmware and its emulated TPM are on the target
+        already. A live move takes their content along; with O(mode=offline) nothing does, and the move is refused without this.
+    type: bool
+    default: false
   progress_interval:
     description: Seconds between two lines about the copy. V(0) has none.
     type: int
@@ -257,6 +275,7 @@ SPEC = dict(
         do=dict(type="str", required=True, choices=["downtime", "bandwidth", "suspend", "post_copy", "abort"]),
         value=dict(type="str"))),
     networks=dict(type="dict", default={}), disks=dict(type="dict", default={}),
+    definition=dict(type="str"), kept_definition=dict(type="str"), state_copied=dict(type="bool", default=False),
     progress_interval=dict(type="int", default=60), progress_file=dict(type="path"),
 )
 
@@ -272,6 +291,8 @@ def execute(task):
             changes.note("State of %s" % move.name, "paused", "running")
         return changes.result(lines=[line], **found)
     changes.note("Host of %s" % move.name, move.source.hostname(), move.target_name)
+    if what == "move":
+        move.prepare()
     if task.check_mode:
         return changes.result(lines=["%s: would be moved to %s" % (move.name, move.target_name)], **found)
     done = move.run(what == "adopt")

@@ -10,11 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import (
-    BadInput,
-    LiveMigrationError,
-    Refused,
-)
+from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import LiveMigrationError, Refused
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import kvm_move
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.progress import Progress, line
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import format_duration
@@ -38,6 +34,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.gu
     outgoing,
     uuid_of,
 )
+from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.request import left_behind, mib, request
 
 POLL = 0.5  # seconds between looks at a job: one small call over a local socket
 AGENT_PATIENCE = 30  # seconds for an agent to find its new host end
@@ -57,7 +54,7 @@ class Move:
         self.name = plan["name"]
         self.lines, self.taken, self.log = [], 0, []
         self.paused_at, self.post_copy = None, False
-        self.agent_before = None
+        self.agent_before, self.asked = None, None
 
     # -- before ----------------------------------------------------------------
 
@@ -91,14 +88,30 @@ class Move:
 
     # -- the move --------------------------------------------------------------
 
+    def prepare(self):
+        """What libvirt will be asked for; nothing is changed yet.
+
+        :raises LiveMigrationError: a definition that the guest cannot have there, state that would stay behind.
+        """
+        with said("The guest %s could not be read" % self.name, self.source.uri):
+            text = self.guest.handle.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE)
+        self.asked = request(self.plan, self.guest, text)
+        left = [] if self.guest.is_active() or self.plan["state_copied"] else left_behind(self.guest, self.uuid, text, self.source.uri)
+        if left:
+            raise Refused(
+                "%s keeps state in files of %s, which a move of its definition leaves there: %s. Nothing was changed."
+                % (self.name, self.source.hostname(), "; ".join(left)),
+                "Copy them to the same places on %s and say state_copied: true; a guest without its TPM's state cannot open what was "
+                "sealed by it. Or start it and move it live, which takes them along." % self.target_name)
+
     def run(self, adopted):
-        """Move it, or follow the move that is under way; figures of the job.
+        """Move it as prepared, or follow the move that is under way; figures of the job.
 
         :raises LiveMigrationError: with where the guest is now.
         """
         with said("The guest %s could not be read" % self.name, self.source.uri):
             self.autostart = bool(self.guest.handle.isPersistent() and self.guest.handle.autostart())
-            text = self.guest.handle.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE)
+            text = self.guest.handle.XMLDesc(0)
             state, reason = self.guest.handle.state()[:2]
         stands = state == libvirt.VIR_DOMAIN_PAUSED and reason != libvirt.VIR_DOMAIN_PAUSED_MIGRATION
         self.was_paused = stands and not marked(self.uuid)
@@ -111,8 +124,7 @@ class Move:
         if adopted:
             self.tell("%s: a migration is under way already, it is followed" % self.name)
         else:
-            parameters, flags = self.request(text)
-            threading.Thread(target=self._work, args=(inbox, parameters, flags), daemon=True).start()
+            threading.Thread(target=self._work, args=(inbox, *self.asked), daemon=True).start()
         problem = self.follow(inbox, adopted)
         return self.judge(problem)
 
@@ -129,39 +141,6 @@ class Move:
                     mark(self.uuid, False)
                 return "%s: is on %s already, where an earlier run left it paused; it goes on" % (self.name, self.target_name), True
         return "%s: is on %s already%s" % (self.name, self.target_name, ", and paused there" if paused else ""), False
-
-    def request(self, text):
-        """``(parameters, flags)`` for libvirt."""
-        plan = self.plan
-        flags = libvirt.VIR_MIGRATE_PEER2PEER if plan["p2p"] else 0
-        flags |= 0 if plan["keep_source"] else libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
-        flags |= libvirt.VIR_MIGRATE_PERSIST_DEST if plan["persistent"] else 0
-        parameters = {}
-        if self.offline:
-            return parameters, flags | libvirt.VIR_MIGRATE_OFFLINE
-        if not self.guest.is_persistent():
-            flags &= ~libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
-        flags |= libvirt.VIR_MIGRATE_LIVE if plan["mode"] == "live" else 0
-        for option, flag in (("tls", libvirt.VIR_MIGRATE_TLS), ("auto_converge", libvirt.VIR_MIGRATE_AUTO_CONVERGE),
-                             ("post_copy", libvirt.VIR_MIGRATE_POSTCOPY)):
-            flags |= flag if plan[option] else 0
-        if plan["connections"] > 1:
-            flags |= libvirt.VIR_MIGRATE_PARALLEL
-            parameters[libvirt.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS] = plan["connections"]
-        if plan["migrate_uri"]:
-            parameters[libvirt.VIR_MIGRATE_PARAM_URI] = plan["migrate_uri"]
-        if plan["bandwidth"]:
-            parameters[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = mib(plan["bandwidth"])
-        try:
-            changed = kvm_move.changed_definition(text, plan["networks"], plan["disks"])
-            kept = kvm_move.changed_definition(self.guest.definition(), plan["networks"], plan["disks"]) if changed else None
-        except ValueError as exc:
-            raise BadInput("%s: %s." % (self.name, exc), "Name what 'virsh dumpxml' shows.") from exc
-        if changed:
-            parameters[libvirt.VIR_MIGRATE_PARAM_DEST_XML] = changed
-            if plan["persistent"]:
-                parameters[libvirt.VIR_MIGRATE_PARAM_PERSIST_XML] = kept
-        return parameters, flags
 
     def _work(self, inbox, parameters, flags):
         """In a thread of its own: the call returns when the migration has ended."""
@@ -374,7 +353,3 @@ REFUSED = {
     "offline": "Shut it down first, or move it with mode: live.",
 }
 
-
-def mib(count):
-    """Whole MiB of bytes, at least one."""
-    return max(1, int(count) // kvm_move.MIB)

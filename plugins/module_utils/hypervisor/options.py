@@ -31,6 +31,14 @@ def migration_plan(params):
         raise BadInput("max_downtime is %d." % params["max_downtime"], "Give milliseconds.")
     if not params["persistent"] and not params["keep_source"]:
         raise BadInput("With persistent: false and keep_source: false no host would keep the guest's definition.", "Set one of them.")
+    for option in ("definition", "kept_definition"):
+        if params[option] and (params["networks"] or params["disks"]):
+            raise BadInput("%s comes with networks or disks, which change the definition too." % option, "Give one or the other.")
+    if params["definition"] and params["persistent"] and not params["kept_definition"]:
+        raise BadInput("With definition alone, the target would keep the old definition, and the guest get that one with its next start.",
+                       "Give kept_definition as well (from 'virsh dumpxml --inactive'), or persistent: false.")
+    if params["definition"] and params["mode"] == "offline":
+        raise BadInput("A guest that is shut off does not run with a definition.", "Give kept_definition alone.")
     plan["ladder"] = [_step(step) for step in params["ladder"]]
     problem = kvm_move.ladder_problem(plan["ladder"], params["post_copy"], params["critical"], plan["timeout"])
     if problem:
