@@ -111,6 +111,9 @@ def test_the_agents_channel_is_seen():
     ("unsupported configuration: Emulator does not support machine type 'pc-q35-10.0'", "machine type"),
     ("unable to connect to server at 'kvm-b:49152': Connection timed out", "ports"),
     ("Target CPU model does not match source", "hardware"),
+    ("authentication failed: Failed to verify peer's certificate", "one authority"),
+    ("Cannot recv data: Host key verification failed.: Connection reset by peer", "known_hosts"),
+    ("Cannot recv data: root@kvm-b: Permission denied (publickey).: Connection reset by peer", "authorized_keys"),
 ])
 def test_errors_of_libvirt_come_with_what_helps(message, helps):
     assert helps in kvm_move.remedy_for(message)
@@ -118,3 +121,4 @@ def test_errors_of_libvirt_come_with_what_helps(message, helps):
 
 def test_an_unknown_error_speaks_for_itself():
     assert kvm_move.remedy_for("something else entirely") is None
+    assert kvm_move.remedy_for("no such capability") is None  # "abi" within a word is none

@@ -170,13 +170,17 @@ def remedy_for(message):
 
 REMEDIES = (
     (r"without shared storage is unsafe|data corruption", "Put its disks on storage that both hosts share, with cache='none'."),
-    (r"does not match source|ABI", "What the guest sees of its hardware cannot change while it runs; change its definition instead."),
+    (r"does not match source|\bABI\b", "What the guest sees of its hardware cannot change while it runs; change its definition instead."),
     (r"CPU is incompatible|guest CPU doesn't match|features?: ",
      "Give it a CPU that both hosts have (libvirt_cpu_baseline), and restart it."),
     (r"machine type",
      "Both hosts need the guest's machine type: bring QEMU there to the same release."),
     (r"hostdev|assigned.*device|passthrough|vfio", "Take the device out of the guest, or shut the guest down and move it offline."),
-    (r"certificate|TLS|x509", "Check the certificates on both hosts with virt-pki-validate."),
+    (r"certificate|TLS|x509|gnutls",
+     "Both hosts need certificates of one authority, with the names by which they are reached: check them with virt-pki-validate, or "
+     "with the role kvm_host_prep."),
+    (r"host key verification", "Put the host's key into known_hosts of the account that connects (with ssh-keyscan), once it is checked."),
+    (r"permission denied \(", "Put the public key of the account that connects into authorized_keys on that host."),
     (r"already exists|already (active|defined)", "Remove or rename what the target has under that name, if it is not this guest."),
     (r"cannot allocate memory|cannot set up guest memory", "The target has too little memory (or huge pages) free."),
     (r"unable to connect|connection refused|no route|timed out",

@@ -11,6 +11,8 @@ the binding. Everything that libvirt refuses comes as a :class:`HypervisorError`
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import socket
 import threading
@@ -23,6 +25,7 @@ except ImportError:  # no requirement: where modules run on the control node, or
     libvirt = None
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput, LiveMigrationError
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.kvm_move import remedy_for
 
 LOCAL = "qemu:///system"
 PORTS = {"tcp": 16509, "tls": 16514}  # libvirt's own; published tables have them swapped
@@ -113,6 +116,16 @@ def check_uri(uri):
         raise BadInput("'%s' lacks its path." % uri, "Write it like %s/system." % uri.partition("?")[0].rstrip("/"))
 
 
+def is_local(uri):
+    """Whether a URI means the machine that this runs on."""
+    return not re.search(r"^\w+(\+\w+)?://[^/]", uri)
+
+
+def kernel_of(uri):
+    """The release of a host's kernel: only this machine's is told, by the machine itself."""
+    return os.uname().release if is_local(uri) else None
+
+
 def reach(uri):
     """Have a dead host said within seconds; libvirt itself would wait for minutes.
 
@@ -177,9 +190,10 @@ class BindingHost:
             if urlsplit(uri).hostname:
                 self.connection.setKeepAlive(*KEEPALIVE)
         except libvirt.libvirtError as exc:
+            text = " ".join((exc.get_error_message() or str(exc)).split()).rstrip(".")
             raise HostUnreachable(
-                "No connection to %s: %s." % (uri, (exc.get_error_message() or str(exc)).rstrip(".")),
-                "See that libvirt runs there and that this account may use it (certificate, SSH key or socket).",
+                "No connection to %s: %s." % (uri, text),
+                remedy_for(text) or "See that libvirt runs there and that this account may use it (certificate, SSH key or socket).",
                 code=exc.get_error_code()) from exc
 
     def close(self):

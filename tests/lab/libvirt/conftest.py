@@ -67,3 +67,13 @@ def guest(lab):
             lab.link(host, device, "free")
     for name in made:
         lab.remove(name)
+
+
+@pytest.fixture
+def move(lab):
+    """``move("g1")`` from a to b; the module's result."""
+
+    def call(name, source="a", target="b", **options):
+        return lab.module(source, "libvirt_migrate", **dict({"name": name, "destination": lab.uri(target)}, **options))
+
+    return call

@@ -21,7 +21,7 @@ MODULES = "ansible_collections.bigvm.live_migration.plugins.modules."
 GUEST = """<domain type='qemu'>
   <name>{name}</name><memory unit='MiB'>{memory}</memory><vcpu>1</vcpu>
   <os><type arch='x86_64' machine='{machine}'>hvm</type><kernel>{kernel}</kernel><initrd>{initrd}</initrd>
-    <cmdline>console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check {words}</cmdline></os>
+    <cmdline>console=ttyS0 quiet panic=-1 mitigations=off nokaslr no_timer_check {words}</cmdline>{firmware}</os>
   <features><acpi/><apic/></features>
   {cpu}
   <devices>
@@ -117,15 +117,20 @@ class Lab:
         """See kvm_lab.py link."""
         machinery.link(self.status, host, device, how)
 
+    def lives_on(self, name, host):
+        """The proof: libvirt knows it running on that host only, and there only its beat goes on."""
+        assert self.active(name) == [host]
+        assert self.beats(name) == [host]
+
     def define(self, host, name, memory=256, dirty_mb=16, dirty_rate=-1, machine="q35", cpu="<cpu mode='host-model'/>", devices="",
-               more=""):
+               more="", firmware=""):
         """Define a guest of the lab's own kind.
 
-        :param more: words for its kernel's command line.
+        :param more: words for its kernel's command line. ``firmware``: more elements of its ``<os>``.
         """
         words = ("dirty_mb=%d dirty_rate=%d %s" % (dirty_mb, dirty_rate, more)).strip()
         xml = GUEST.format(name=name, memory=memory, machine=machine, cpu=cpu, devices=devices, words=words,
-                           kernel=self.status["kernel"], initrd=self.status["initrd"])
+                           firmware=firmware, kernel=self.status["kernel"], initrd=self.status["initrd"])
         self.run(host, "virsh", "-q", "define", "/dev/stdin", input=xml)
 
     def boot(self, host, name, seconds=150):

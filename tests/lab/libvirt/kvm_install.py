@@ -26,8 +26,10 @@ HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("BIGVM_CACHE") or Path.home() / ".cache" / "bigvm") / "libvirt-lab"
 RELEASE = "bookworm"
 BACKPORTS = RELEASE + "-backports"
-PACKAGES = ["libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients", "qemu-system-x86", "qemu-utils", "python3-libvirt"]
+PACKAGES = ["libvirt-daemon", "libvirt-daemon-driver-qemu", "libvirt-clients", "qemu-system-x86", "qemu-utils", "python3-libvirt",
+            "ovmf", "swtpm", "swtpm-tools", "openssh-client"]
 OLD_QEMU = ["qemu-system-x86", "qemu-system-common", "qemu-system-data", "seabios", "ipxe-qemu"]
+SSHD = ["openssh-server"]  # unpacked: installed, it would serve this machine
 PROGRAMS = ["apt-get", "dpkg-deb", "gcc", "ip", "tc", "unshare", "nsenter", "mount"]
 # Modules that the guest's agent channel needs, in the order in which they must be loaded.
 DRIVERS = ["virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_console"]
@@ -68,7 +70,10 @@ def ensure(say=lambda line: None):
         _apt("install", "-y", "-qq", "--no-install-recommends", *PACKAGES)
     if not (CACHE / "qemu-old" / "usr" / "bin" / "qemu-system-x86_64").exists():
         say("unpacking the older QEMU")
-        _old_qemu()
+        _unpack("qemu-old", OLD_QEMU)
+    if not (CACHE / "sshd" / "usr" / "sbin" / "sshd").exists():
+        say("unpacking an SSH server")
+        _unpack("sshd", SSHD)
     if "bpo" not in (_version("qemu-system-x86") or ""):
         say("installing QEMU from backports")
         options = _backports()
@@ -135,17 +140,16 @@ def _backports():
     return ["-o", "Dir::Etc::SourceParts=%s" % parts, "-o", "Dir::State::Lists=%s" % lists, "-o", "APT::Sandbox::User=root"]
 
 
-def _old_qemu():
-    """The release's QEMU unpacked; what it links against gets installed."""
+def _unpack(name, packages):
+    """Packages of the release unpacked into the cache; what they link against gets installed."""
     with tempfile.TemporaryDirectory() as folder:
-        rows = [line.split("|") for line in _run("apt-cache", "madison", *OLD_QEMU).splitlines()]
+        rows = [line.split("|") for line in _run("apt-cache", "madison", *packages).splitlines()]
         newest = {}
-        for name, version, origin in rows:
+        for package, version, origin in rows:
             if "bpo" not in version and "Sources" not in origin:
-                newest.setdefault(name.strip(), version.strip())
-        names = ["%s=%s" % pair for pair in newest.items()]
-        _apt("download", "-qq", *names, options=["-o", "APT::Sandbox::User=root"], cwd=folder)
-        made = CACHE / ".qemu-old"
+                newest.setdefault(package.strip(), version.strip())
+        _apt("download", "-qq", *("%s=%s" % pair for pair in newest.items()), options=["-o", "APT::Sandbox::User=root"], cwd=folder)
+        made = CACHE / ("." + name)
         shutil.rmtree(made, ignore_errors=True)
         for path in Path(folder).glob("*.deb"):
             _run("dpkg-deb", "-x", str(path), str(made))
@@ -153,8 +157,8 @@ def _old_qemu():
             libraries = [need for need in needs if need.startswith("lib")]
             if libraries:
                 _apt("satisfy", "-y", "-qq", "--no-install-recommends", ", ".join(libraries))
-        shutil.rmtree(CACHE / "qemu-old", ignore_errors=True)
-        made.rename(CACHE / "qemu-old")
+        shutil.rmtree(CACHE / name, ignore_errors=True)
+        made.rename(CACHE / name)
 
 
 # -- the guest -----------------------------------------------------------------

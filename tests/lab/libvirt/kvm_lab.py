@@ -46,7 +46,8 @@ PR_SET_PDEATHSIG = 1
 LOOP_SET_FD, LOOP_SET_STATUS64, LOOP_CTL_GET_FREE, LO_FLAGS_AUTOCLEAR = 0x4C00, 0x4C04, 0x4C82, 4
 LUN_MIB = 16
 NETWORKS = {"eth0": ("lab0", "10.99.0.%d", "kvm-%s"), "mig0": ("lab1", "10.98.0.%d", "kvm-%s-mig")}
-KEPT = {"etc": "/etc/libvirt", "lib": "/var/lib/libvirt", "log": "/var/log/libvirt", "cache": "/var/cache/libvirt"}
+KEPT = {"etc": "/etc/libvirt", "lib": "/var/lib/libvirt", "log": "/var/log/libvirt", "cache": "/var/cache/libvirt", "ssh": "/etc/ssh",
+        "swtpm": "/var/lib/swtpm-localca", "swtpm-log": "/var/log/swtpm"}
 OLDER = ["usr/bin/qemu-system-x86_64", "usr/lib/x86_64-linux-gnu/qemu", "usr/share/qemu", "usr/share/seabios"]
 DAEMON = """listen_tls = 0
 listen_tcp = 1
@@ -59,6 +60,8 @@ DRIVER = """user = "root"
 group = "root"
 dynamic_ownership = 0
 remember_ownership = 0
+swtpm_user = "root"
+swtpm_group = "root"
 security_driver = "none"
 stdio_handler = "file"
 namespaces = []
@@ -105,7 +108,8 @@ class Supervisor:
         for place, name in enumerate(self.names, 1):
             lines += ["%s %s" % (address % place, host % name) for _bridge, address, host in NETWORKS.values()]
         (MNT / "hosts").write_text("\n".join(lines) + "\n")
-        for file, line in (("passwd", "libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin"),
+        users = ("libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin", "sshd:x:64057:65534::/run/sshd:/usr/sbin/nologin")
+        for file, line in (("passwd", "\n".join(users)),
                            ("group", "libvirt-qemu:x:64055:\nlibvirt:x:64056:")):
             (MNT / file).write_text(Path("/etc", file).read_text() + line + "\n")
         for name in self.names:

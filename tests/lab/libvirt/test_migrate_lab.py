@@ -22,25 +22,9 @@ DISK = ("<disk type='block' device='disk'><driver name='qemu' type='raw' cache='
 LOCAL = "/var/lib/libvirt/images/m-disk.img"  # each host's own
 
 
-@pytest.fixture
-def move(lab):
-    """``move("g1")`` from a to b; the module's result."""
-
-    def call(name, source="a", target="b", **options):
-        return lab.module(source, "libvirt_migrate", **dict({"name": name, "destination": lab.uri(target)}, **options))
-
-    return call
-
-
 def received(lab, host, device):
     """Bytes that came in on a host's network device."""
     return json.loads(lab.run(host, "ip", "-s", "-j", "link", "show", device).stdout)[0]["stats64"]["rx"]["bytes"]
-
-
-def lives_on(lab, name, host):
-    """The proof: libvirt knows it running on that host only, and there only its beat goes on."""
-    assert lab.active(name) == [host]
-    assert lab.beats(name) == [host]
 
 
 def test_live_over_the_migration_network(lab, guest, move):
@@ -52,7 +36,7 @@ def test_live_over_the_migration_network(lab, guest, move):
     done = move(name, migrate_uri="tcp://kvm-b-mig", max_downtime=300)
     assert done["changed"] and done["proof"] == "agent" and done["sent"] > 64 << 20 and done["downtime_ms"] is not None, done
     assert received(lab, "b", "mig0") - before > 64 << 20
-    lives_on(lab, name, "b")
+    lab.lives_on(name, "b")
     assert lab.defined(name) == ["b"]
     again = move(name)
     assert not again["changed"] and again["lines"] == ["m-live: is on kvm-b already"]
@@ -71,7 +55,7 @@ def test_kept_on_the_source_it_still_starts_on_one_host(lab, guest, move):
     lab.virsh("a", "autostart", name)
     done = move(name, keep_source=True, target_uri=lab.uri("b"), disks={lab.status["lun"]: there})
     assert done["changed"] and done["autostart"], done
-    lives_on(lab, name, "b")
+    lab.lives_on(name, "b")
     assert lab.defined(name) == ["a", "b"]
     assert all("source dev='%s'" % there in lab.virsh("b", "dumpxml", *which, name) for which in ((), ("--inactive",)))
     started = {host: "enable" in lab.virsh(host, "dominfo", name).partition("Autostart:")[2].split("\n")[0] for host in "ab"}
@@ -83,7 +67,7 @@ def test_suspended_from_a_third_host(lab, guest, move):
     # live, it would never end: less is carried than it changes
     done = move(name, source="c", uri=lab.uri("a"), p2p=False, mode="suspended", bandwidth="16Mi", timeout="60s")
     assert done.get("changed") and done["seconds"] > 4 and done["sent"] < 200 << 20, done
-    lives_on(lab, name, "b")
+    lab.lives_on(name, "b")
 
 
 def test_offline_moves_the_definition(lab, guest, move):
@@ -101,9 +85,9 @@ def test_given_up_in_time_and_done_the_second_time(lab, guest, move):
     assert failed["failed"] and "its time of 18 s was over" in failed["msg"] and "runs on kvm-a as before" in failed["msg"], failed
     assert any("copy" in line and "MiB left" in line for line in failed["lines"]), failed["lines"]
     assert any("not converging" in line for line in failed["lines"]), failed["lines"]
-    lives_on(lab, name, "a")
+    lab.lives_on(name, "a")
     assert move(name)["changed"]
-    lives_on(lab, name, "b")
+    lab.lives_on(name, "b")
 
 
 @pytest.mark.parametrize("step, more", [
@@ -115,14 +99,14 @@ def test_a_step_of_the_ladder_ends_it(lab, guest, move, step, more):
     name = guest("m-" + step["do"].replace("_", "-"), **SLOW)
     done = move(name, bandwidth="8Mi", ladder=[dict(step, after="4s"), {"after": "60s", "do": "abort"}], **more)
     assert done.get("changed") and [(row["do"], row["done"]) for row in done["steps"]] == [(step["do"], True)], done
-    lives_on(lab, name, "b")
+    lab.lives_on(name, "b")
 
 
 def test_paused_for_too_long_it_goes_on_where_it_was(lab, guest, move):
     name = guest("m-pause", **SLOW)
     failed = move(name, bandwidth="1Mi", ladder=[{"after": "2s", "do": "suspend"}], max_pause="2s")
     assert failed["failed"] and "paused for 2 s" in failed["msg"], failed
-    lives_on(lab, name, "a")
+    lab.lives_on(name, "a")
 
 
 def test_the_link_is_cut_and_mended(lab, guest, move):
@@ -136,7 +120,7 @@ def test_the_link_is_cut_and_mended(lab, guest, move):
     lab.link("b", "eth0", "up")
     assert lab.beats(name) == ["a"]
     assert move(name).get("changed")
-    lives_on(lab, name, "b")
+    lab.lives_on(name, "b")
 
 
 def test_the_sources_daemon_restarts_meanwhile(lab, guest, move):
@@ -149,7 +133,7 @@ def test_the_sources_daemon_restarts_meanwhile(lab, guest, move):
     assert answers and answers[0]["failed"] and "runs on kvm-a as before" in answers[0]["msg"], answers
     assert lab.beats(name) == ["a"]
     assert move(name).get("changed")
-    lives_on(lab, name, "b")
+    lab.lives_on(name, "b")
 
 
 def test_a_move_that_somebody_else_began_is_followed(lab, guest, move):
@@ -159,7 +143,7 @@ def test_a_move_that_somebody_else_began_is_followed(lab, guest, move):
     time.sleep(3)
     done = move(name, ladder=[{"after": "1s", "do": "bandwidth", "value": "512Mi"}])
     assert other.wait(60) == 0 and done["changed"] and "it is followed" in done["lines"][0], done
-    lives_on(lab, name, "b")
+    lab.lives_on(name, "b")
 
 
 def test_the_cpu_is_refused_then_accepted_with_the_baseline(lab, guest, move):
@@ -173,7 +157,7 @@ def test_the_cpu_is_refused_then_accepted_with_the_baseline(lab, guest, move):
     while lab.virsh("a", "qemu-agent-command", name, '{"execute": "guest-ping"}', check=False) == "" and time.monotonic() < end:
         time.sleep(0.5)
     assert move(name, target="c")["changed"]
-    lives_on(lab, name, "c")
+    lab.lives_on(name, "c")
 
 
 def test_bad_input_is_one_sentence_and_nothing_happens(lab, guest, move):
@@ -200,7 +184,7 @@ def test_another_guest_of_that_name_is_in_the_way(lab, guest, move):
     name = guest("m-twin")
     failed = move(name)
     assert failed["failed"] and "another guest of the same name" in failed["msg"]
-    lives_on(lab, name, "a")
+    lab.lives_on(name, "a")
 
 
 def test_guests_are_judged_before_they_are_moved(lab, guest):
@@ -241,7 +225,7 @@ def test_as_tasks_of_a_playbook(lab, guest, tmp_path):
     program = Path(sys.executable).parent / "ansible-playbook"
     done = lab.run("a", "env", *variables, program, "-i", "localhost,", "-c", "local", tmp_path / "play.yml", check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    lives_on(lab, name, "a")
+    lab.lives_on(name, "a")
     shown = [line for line in done.stdout.splitlines() if line.startswith(name)]
     assert any("  copy" in line for line in shown) and "moved to kvm-b" in shown[-1], done.stdout
     assert not list(tmp_path.rglob("*.lines"))  # nothing is left of the job
@@ -262,7 +246,7 @@ def test_the_module_is_killed_and_the_second_run_finishes(lab, guest, move, p2p)
     assert len(lab.active(name)) >= 1
     done = move(**dict(options, bandwidth="512Mi"))
     assert done.get("changed"), done
-    lives_on(lab, name, "b")
+    lab.lives_on(name, "b")
     assert "running" in lab.virsh("b", "domstate", name) and lab.defined(name) == ["b"]
     assert not move(name)["changed"]
 
