@@ -41,7 +41,8 @@ options:
             cannot be reached now. Such a host confirms by its features instead of by libvirt.
         type: str
       kernel:
-        description: The release of its kernel, which libvirt does not tell, for the comparison of hosts.
+        description: The release of its kernel (C(uname -r)), which libvirt does not tell, for the comparison of hosts. Of the host
+          that the module runs on it is read.
         type: str
   emulator:
     description: The path of the emulator that guests use. By default libvirt's own choice, as with the next three.
@@ -193,7 +194,7 @@ hosts:
       description: The version of its microcode; null where it is not known, as with the next four.
       type: str
     kernel:
-      description: The release of its kernel, as given.
+      description: The release of its kernel, as given or read.
       type: str
     qemu:
       description: Its version of QEMU.

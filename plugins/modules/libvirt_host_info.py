@@ -19,6 +19,21 @@ options:
   uri:
     description: The connection of the host. By default the host that the module runs on.
     type: str
+  peers:
+    description:
+      - Hosts that guests would move to from this one. Each is looked for from where the module runs, by the port of its libvirt
+        and the first one that memory is sent to; nobody logs in.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      uri:
+        description: The connection of that host as seen from here, for example C(qemu+tls://kvm-2.example.com/system).
+        type: str
+        required: true
+      migrate_uri:
+        description: Where memory would be sent, when that is another address.
+        type: str
 attributes:
   check_mode:
     support: full
@@ -46,7 +61,10 @@ EXAMPLES = r"""
 RETURN = r"""
 host:
   description:
+    - C(versions) has the kernel's where the module runs on that host.
     - C(cells) are the NUMA nodes, with their huge pages in C(pages), by size in KiB; C(pages_free) of all of them together.
+    - C(memory_free) is what libvirt calls free; C(memory_available) has beside it the page cache, which a guest that comes displaces,
+      less the memory of guests that is counted there (memfd, shared). Null where libvirt does not tell.
     - C(networks) and C(pools) by name, with whether they are active; null where libvirt does not tell.
     - In C(guests), C(page_kib) is the size of the huge pages behind the guest's memory, 0 without; C(leaving) whether it is
       being moved away now.
@@ -55,10 +73,11 @@ host:
   sample:
     name: kvm-1
     uuid: 36e31e08-5d91-4a8f-9b3a-5c1f0c7f0a11
-    versions: {qemu: 9.1.0, libvirt: 10.10.0}
+    versions: {qemu: 9.1.0, libvirt: 10.10.0, kernel: 5.14.0-570.el9.x86_64}
     cpus: 224
     memory_bytes: 6597069766656
     memory_free: 107374182400
+    memory_available: 214748364800
     cells:
       - {node: 0, cpus: 112, memory_bytes: 3298534883328, pages: {"4": 26214400, "1048576": 2900}}
     pages_free: {"1048576": 1800}
@@ -74,16 +93,26 @@ host:
         memory_bytes: 1099511627776
         vcpus: 112
         page_kib: 1048576
+unreached:
+  description: What stands between this host and O(peers), a sentence each; empty when nothing does.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 """
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor import host
+from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor import host, survey
 from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.runner import run_module
 
-SPEC = dict(uri=dict(type="str"))
+SPEC = dict(
+    uri=dict(type="str"),
+    peers=dict(type="list", elements="dict", default=[], options=dict(uri=dict(type="str", required=True), migrate_uri=dict(type="str"))),
+)
 
 
 def execute(task):
-    return {"changed": False, "host": host.read(task.hosts.open(task.params["uri"]))}
+    unreached = [text for peer in task.params["peers"] for text in survey.way_to(peer["uri"], peer["migrate_uri"])]
+    return {"changed": False, "host": host.read(task.hosts.open(task.params["uri"])), "unreached": unreached}
 
 
 def main():

@@ -34,6 +34,10 @@ options:
   migrate_uri:
     description: Where the memory will be sent, as of M(bigvm.live_migration.libvirt_migrate), to look at the ports there.
     type: str
+  destination_kernel:
+    description: The release of the target's kernel (C(uname -r)), which libvirt does not tell, to compare it with that of the host
+      that the module runs on. M(bigvm.live_migration.libvirt_host_info) returns it in C(versions).
+    type: str
   names:
     description: The guests. All of the host when not given.
     type: list
@@ -112,7 +116,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor im
 from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.runner import run_module
 
 SPEC = dict(
-    destination=dict(type="str", required=True), uri=dict(type="str"), migrate_uri=dict(type="str"),
+    destination=dict(type="str", required=True), uri=dict(type="str"), migrate_uri=dict(type="str"), destination_kernel=dict(type="str"),
     names=dict(type="list", elements="str", default=[]),
 )
 ANYWHERE = dict(emulator=None, arch=None, machine=None, virttype=None)
@@ -122,7 +126,8 @@ def execute(task):
     params = task.params
     if not (params["destination"] or "").strip():
         raise BadInput("The option destination is empty.", "Name the target's connection.")
-    hosts = baseline.survey(task.hosts, [{"uri": params["uri"]}, {"uri": params["destination"]}], ANYWHERE, mixed=True)
+    both = [{"uri": params["uri"]}, {"uri": params["destination"], "kernel": params["destination_kernel"]}]
+    hosts = baseline.survey(task.hosts, both, ANYWHERE, mixed=True)
     differences = cpu.differences(hosts)
     rows = survey.judged(task.hosts.open(params["uri"]), task.hosts.open(params["destination"]), params["names"], differences,
                          params["migrate_uri"])

@@ -47,7 +47,8 @@ def test_a_machine_without_a_cluster_manager_manages_nothing(monkeypatch):
     ({"destination": "qemu:///system", "uri": "qemu+tcp://127.0.0.1:1/system"}, "does not answer on port 1"),
 ])
 def test_what_cannot_be_judged_is_said_in_a_sentence(given, says):
-    failed, result = outcome(libvirt_migratable_info.execute, Task(dict({"uri": None, "names": []}, **given), Hosts()))
+    params = dict({"uri": None, "names": [], "destination_kernel": None}, **given)
+    failed, result = outcome(libvirt_migratable_info.execute, Task(params, Hosts()))
     assert failed and says in result["msg"] and "exception" not in result
 
 

@@ -22,8 +22,8 @@ def guest(name, gib=8, active=True, page_kib=0, vcpus=4, leaving=False, autostar
 def host(*guests, free=64, pages=None, cpus=64, **more):
     cells = [{"node": 0, "cpus": cpus, "memory_bytes": 128 * GIB, "pages": {"4": 1, "1048576": 64}}]
     return dict({"name": "x", "uuid": "h", "versions": {"qemu": "9.1.0", "libvirt": "10.0.0"}, "cpus": cpus, "memory_bytes": 128 * GIB,
-                 "memory_free": free * GIB, "cells": cells, "pages_free": {"1048576": pages or 0}, "networks": {"lan": True}, "pools": {},
-                 "guests": list(guests)}, **more)
+                 "memory_free": GIB, "memory_available": free * GIB, "cells": cells, "pages_free": {"1048576": pages or 0},
+                 "networks": {"lan": True}, "pools": {}, "guests": list(guests)}, **more)
 
 
 def says(guests, verdict="live", *codes):
@@ -70,6 +70,15 @@ def test_both_sides_of_a_replication_never_meet():
     assert planned([guest("hana-1")], {"kvm-b": host(guest("hana-2"))}, apart=[["hana-1", "hana-2"]])["blocked"]
 
 
+def test_a_target_from_which_nothing_gets_back_is_said_before_the_approval():
+    ways = {"kvm-b": ["The host of qemu+tls://kvm-a/system does not answer on port 16514: timed out."], "kvm-c": ["not used"]}
+    one, targets = [guest("one")], {"kvm-b": host(free=60), "kvm-c": host(free=20)}
+    plan = planned(one, targets, ways=ways)
+    assert where(plan) == {"one": "kvm-b"} and plan["warnings"] == ["NoWayBack"] and plan["id"] != planned(one, targets)["id"]
+    assert any(line.startswith("back    from kvm-b") and "16514" in line for line in plan["lines"]) and "not used" not in str(plan["lines"])
+    assert "back " not in " ".join(planned(one, targets, ways={"kvm-b": []})["lines"])
+
+
 def test_what_no_target_takes_is_blocked_with_the_reasons_of_the_nearest():
     one = [guest("one")]
     plan = planned(one, {"kvm-b": host(), "kvm-c": host()},
@@ -78,6 +87,16 @@ def test_what_no_target_takes_is_blocked_with_the_reasons_of_the_nearest():
     stays = planned(one, {"kvm-b": host()}, {"kvm-b": says(one, "cold_only", "LocalDisk")}, leave=["one"])
     assert not stays["blocked"] and stays["left"][0]["name"] == "one"
     assert planned(one, {})["blocked"][0]["codes"] == ["NoTarget"]
+
+
+@pytest.mark.parametrize("one, target, judged, code", [
+    (guest("one"), {"kvm-b": host(free=1)}, None, "NoRoomLeft"), (guest("one"), {}, {}, "NoTarget"),
+    (guest("one"), {"kvm-b": host()}, {"kvm-b": says([guest("two")])}, "unknown"),
+    (guest("one", leaving=True), {"kvm-b": host()}, None, "MovedBySomebodyElse"),
+    (guest("one"), {"kvm-b": host()}, {"kvm-b": says([guest("one")], "blocked", "CpuRefused")}, "CpuRefused")])
+def test_what_must_happen_first_is_said_in_words_of_kvm_hosts(one, target, judged, code):
+    first = planned([one], target, judged)["first"]
+    assert [row["code"] for row in first] == [code] and "Virtual" not in first[0]["remedy"] and first[0]["message"]
 
 
 def test_guests_that_are_shut_off_stay():

@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import pytest
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import kvm_guest
@@ -16,7 +18,8 @@ WWID = "/dev/disk/by-id/wwn-0x600a098038304437"
 NAA = "600a098038304437415d4b6a59684f77"
 SAN = "/dev/disk/by-id/dm-uuid-mpath-3" + NAA
 HUGE = "<memoryBacking><hugepages><page size='1' unit='GiB'/></hugepages></memoryBacking>"
-TARGET = {"names": {"other": "u-9"}, "networks": {"prod": True, "idle": False}, "pools": {"san": True}, "memory_free": 64 * GIB,
+TARGET = {"names": {"other": "u-9"}, "networks": {"prod": True, "idle": False}, "pools": {"san": True},
+          "memory": {"free": 24 * GIB, "buffers": GIB, "cached": 49 * GIB, "shared": 10 * GIB},
           "pages_free": {2048: 100, 1048576: 4}, "cells": {0: {0, 1, 2, 3}, 1: {4, 5, 6, 7}}, "machine": None, "cpu": ("superset", None)}
 
 
@@ -64,7 +67,7 @@ def test_nothing_stands_in_the_way():
     (a_guest(), {"machine": "unknown machine type"}, "blocked", "MachineUnknown"),
     (a_guest(machine="pc-i440fx-rhel7.6.0"), {}, "live", "OldMachine"),
     (a_guest(memory=65), {}, "blocked", "MemoryShort"),
-    (a_guest(), {"memory_free": None}, "unknown", "TargetUnread"),
+    (a_guest(), {"memory": None}, "unknown", "TargetUnread"),
     (a_guest("<memoryBacking><hugepages><page size='1' unit='GiB'/></hugepages></memoryBacking>", memory=5), {},
      "blocked", "HugepagesShort"),
     (a_guest("<memoryBacking><hugepages/></memoryBacking>"), {}, "blocked", "HugepagesShort"),
@@ -75,7 +78,7 @@ def test_nothing_stands_in_the_way():
     (a_guest(), {"names": {"app": "u-2"}}, "blocked", "NameTaken"),
     (a_guest(), {"names": {"old-app": "u-1"}}, "blocked", "UuidTaken"),
     (a_guest(), {"names": None}, "unknown", "TargetUnread"),
-    (a_guest(memory=1025), {"memory_free": 4096 * GIB}, "live", "HugeGuest"),
+    (a_guest(memory=1025), {"memory": {"free": 4096 * GIB}}, "live", "HugeGuest"),
     (a_guest(devices=disk("block", "dev='%s'" % SAN)), {"luns": {NAA.replace("7", "8")}}, "blocked", "LunMissing"),
     (a_guest(devices=disk("block", "dev='/dev/sdb'"), wwids={"/dev/sdb": "naa." + NAA}), {"luns": {"6" * 32}}, "blocked", "LunMissing"),
     (a_guest(devices=disk("block", "dev='/dev/sdb'"), wwids={"/dev/sdb": "naa." + NAA}), {"luns": None}, "live", "DiskUnproven"),
@@ -123,7 +126,24 @@ def test_the_release_of_a_host_is_that_of_its_newest_machine_type():
 
 def test_four_pages_of_1_gib_hold_a_guest_of_4():
     backed = a_guest("<memoryBacking><hugepages><page size='1' unit='GiB'/></hugepages></memoryBacking>", memory=4)
-    assert codes(backed, {"memory_free": 0}) == ("live", set())
+    assert codes(backed, {"memory": {"free": 0}}) == ("live", set())
+
+
+def test_memory_that_a_guest_can_have_is_free_or_page_cache_but_no_other_guests():
+    memory = {"free": 4 * GIB, "buffers": GIB, "cached": 30 * GIB, "shared": 25 * GIB}
+    assert kvm_guest.available(memory) == 10 * GIB and kvm_guest.available(dict(memory, shared=99 * GIB)) == 4 * GIB
+    row = kvm_guest.judge(a_guest(memory=11), dict(TARGET, memory=memory))
+    assert row["details"]["MemoryShort"] == [
+        "10 GiB available (4 GiB free and 6 GiB of page cache, as libvirt there says), 11 GiB needed"]
+    assert "does not tell of the page cache" in kvm_guest.memory_in_words({"free": 1})
+
+
+@pytest.mark.parametrize("inside, counted", [
+    ("", 0), ("<memoryBacking><source type='memfd'/></memoryBacking>", 16), ("<memoryBacking><access mode='shared'/></memoryBacking>", 16),
+    ("<memoryBacking><source type='anonymous'/></memoryBacking>", 0),
+    ("<memoryBacking><hugepages/><source type='memfd'/><access mode='shared'/></memoryBacking>", 0)])
+def test_memory_of_guests_that_their_host_counts_as_page_cache(inside, counted):
+    assert kvm_guest.in_page_cache(ElementTree.fromstring(a_guest(inside)["xml"])) == counted * GIB
 
 
 def test_differing_hosts_are_a_warning_with_what_differs():

@@ -18,6 +18,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import
     evacuation,
     foresight,
 )
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.kvm_reasons import reason_of
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quantity import format_bytes
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.wording import plan_lines
 
@@ -25,6 +26,7 @@ PAGES = {1048576: "hugepages-1Gi", 2048: "hugepages-2Mi"}
 FIELDS = {"hugepages-1Gi": "hugepages_1gi_free", "hugepages-2Mi": "hugepages_2mi_free"}
 RANK = ("blocked", "unknown", "cold_only")
 MEMORY_LOSS = 0.01  # of the memory; a new kernel or firmware keeps a little more for itself
+NO_WAY_BACK = "NoWayBack"
 SOMEBODY = "MovedBySomebodyElse"  # a migration is under way that no journal tells of
 
 
@@ -34,7 +36,8 @@ def plan(host, hosts, judged, options=None, journal=None):
     :param hosts: ``{name: libvirt_host_info's host}`` of the host and of all that guests may go to.
     :param judged: ``{target: libvirt_migratable_info's guests}`` of the same targets.
     :param options: ``{apart: [[name]], leave: [name], critical: pattern, cpu_ratio: vCPUs per CPU (0: not looked at), links,
-        dirty_rates, bandwidth: bytes/s, connections, auto_converge, timeout: s}``, each may be missing.
+        dirty_rates, bandwidth: bytes/s, connections, auto_converge, timeout: s, ways: {target: [what stands between it and the host,
+        a sentence]}}``, each may be missing.
     :param journal: what an earlier run left; its targets hold for guests that are under way.
     :returns: what :func:`.evacuation.plan` returns, with the forecast; beside it ``moves: [{name, uuid, memory_bytes, target,
         critical}]`` in their order, ``shut_off: [{name, uuid, autostart}]`` which stay, ``lines`` for people.
@@ -50,16 +53,25 @@ def plan(host, hosts, judged, options=None, journal=None):
     requests = {(host, guest["name"]): _request(guest, options.get("cpu_ratio") or 0) for guest in running}
     links, assumed = foresight.links_of(options.get("links"), [host] + targets)
     planned = evacuation.plan(host, facts, requests, 1, _apart(hosts, options.get("apart") or ()), options.get("leave") or ())
+    planned["first"] = [dict(row, message=reason_of(row["code"]).message, remedy=reason_of(row["code"]).remedy) for row in planned["first"]]
     rates = foresight.dirty_rates_of(options.get("dirty_rates"), [(host, guest["name"]) for guest in running])
     guests = {(host, guest["name"]): foresight.Known(
         guest["memory_bytes"], 0, rates.get((host, guest["name"])), options.get("bandwidth"), options.get("connections") or 1,
         bool(options.get("auto_converge")), options.get("timeout")) for guest in running}
+    back = _ways_back(planned, options.get("ways") or {})
+    planned = dict(planned, warnings=sorted(set(planned["warnings"]) | ({NO_WAY_BACK} if back else set())))
     planned = evacuation.foreseen(planned, foresight.timeline(planned, guests, links, timeout=options.get("timeout"), assumptions=assumed))
     by_name = {vm["name"]: vm for vm in vms}
     moves = [{"name": vm["name"], "uuid": vm["uid"], "memory_bytes": vm["memory_bytes"], "critical": by_name[vm["name"]]["critical"],
               "target": vm["target_node"] or known.get(vm["uid"])} for wave in planned["waves"] for vm in wave["vms"]]
     shut_off = [{key: guest[key] for key in ("name", "uuid", "autostart")} for guest in hosts[host]["guests"] if not guest["active"]]
-    return dict(planned, moves=moves, shut_off=shut_off, lines=_lines(planned, shut_off))
+    return dict(planned, moves=moves, shut_off=shut_off, lines=_lines(planned, shut_off, back))
+
+
+def _ways_back(planned, ways):
+    """Lines for the targets in use from which nothing gets back to the host."""
+    used = {vm["target_node"] for wave in planned["waves"] for vm in wave["vms"]}
+    return ["back    from %s: %s" % (name, text) for name in sorted(used & set(ways)) for text in ways[name]]
 
 
 def _row(rows, guest):
@@ -88,7 +100,7 @@ def _judged(host, guest, rows, known, options):
 
 def _room(host, ratio):
     """What a target has left, in evacuation.py's words: bytes, and CPUs as vCPUs."""
-    room = {"memory_free": host["memory_free"]}
+    room = {"memory_free": host["memory_available"]}
     for kib, count in (host["pages_free"] or {}).items():
         if int(kib) in PAGES:
             room[FIELDS[PAGES[int(kib)]]] = count * int(kib) * 1024
@@ -111,8 +123,10 @@ def _apart(hosts, groups):
     return bonds.Bonds({key: others for key, others in apart.items() if others}, {}, {key: host for key, (_number, host) in found.items()})
 
 
-def _lines(planned, shut_off):
+def _lines(planned, shut_off, back):
     lines = plan_lines(planned)
+    if back:
+        lines += back + ["        Guests could not return that way. Open these ports, or take other targets."]
     for guest in shut_off:
         lines.append("stays   %s/%s: shut off%s" % (planned["node"], guest["name"],
                                                     ", autostart off for the while" if guest["autostart"] else ""))

@@ -7,7 +7,7 @@
 
 A guest is a dict ``{name, uuid, active, xml, filesystems: {path: type}, managed}``: ``filesystems`` of the files of its
 disks where they could be looked at, ``managed`` whether a cluster manager on the host runs it (None: not known). A target
-is ``{names: {name: uuid}, networks: {name: active}, pools: {name: active}, memory_free, pages_free: {KiB: count},
+is ``{names: {name: uuid}, networks: {name: active}, pools: {name: active}, memory (see :func:`available`), pages_free: {KiB: count},
 cells: {node: {cpu, ...}}, machine: problem or None, cpu: (verdict, reason)}``, each None where it could not be read. More of
 it, where it is told: ``pages_by_cell: {node: {KiB: count}}``, ``luns: {WWID}``, ``release`` (the major release of RHEL),
 ``ports`` (False: filtered); and of the guest ``wwids: {path: WWID}``, ``host_cells`` and ``host_release`` as of a target.
@@ -75,9 +75,26 @@ def _state(guest, root, memory, target):
         yield "ClusterManaged", ""
     if memory > TIB:
         yield "HugeGuest", format_bytes(memory)
-    files = root.find("./os/nvram") is not None or root.find("./devices/tpm/backend[@type='emulator']") is not None
-    if files and not guest["active"]:
+    nvram, tpm = _state_files(root)
+    if (nvram is not None or tpm) and not guest["active"]:
         yield "FirmwareState", ""
+
+
+def state_files(text):
+    """``(path of the file with the firmware's variables, whether there is an emulated TPM)`` of a definition.
+
+    The path is ``""`` where libvirt chooses it, None without such firmware.
+    """
+    return _state_files(parse(text, "the definition"))
+
+
+def _state_files(root):
+    nvram, path = root.find("./os/nvram"), None
+    if nvram is not None:
+        path = (nvram.text or "").strip()
+    elif root.find("./os[@firmware='efi']") is not None or root.find("./os/loader[@type='pflash']") is not None:
+        path = ""
+    return path, root.find("./devices/tpm/backend[@type='emulator']") is not None
 
 
 def _devices(guest, root, memory, target):
@@ -157,7 +174,7 @@ def _placing(guest, root, memory, target):
     if guest["active"]:
         pages = [size_of(page) for page in root.findall("./memoryBacking/hugepages/page")]
         backed = root.find("./memoryBacking/hugepages") is not None
-        if backed and target["pages_free"] is None or not backed and target["memory_free"] is None:
+        if backed and target["pages_free"] is None or not backed and target["memory"] is None:
             yield "TargetUnread", "free memory"
         elif backed:
             kib = pages[0] // 1024 if pages and pages[0] else 2048
@@ -167,8 +184,9 @@ def _placing(guest, root, memory, target):
                     format_bytes(free), format_bytes(kib * 1024), format_bytes(memory))
             else:
                 yield from _pages_of_nodes(root, memory, kib, target.get("pages_by_cell"))
-        elif target["memory_free"] < memory:
-            yield "MemoryShort", "%s free, %s needed" % (format_bytes(target["memory_free"]), format_bytes(memory))
+        elif available(target["memory"]) < memory:
+            yield "MemoryShort", "%s available (%s), %s needed" % (
+                format_bytes(available(target["memory"])), memory_in_words(target["memory"]), format_bytes(memory))
     pins = [row.get("cpuset") for row in root.findall("./cputune/*") if row.get("cpuset")]
     nodes = [row.get("nodeset") for row in root.findall("./numatune/*") if row.get("nodeset")]
     if pins or nodes:
@@ -184,6 +202,35 @@ def _placing(guest, root, memory, target):
     if cells is not None and guest.get("host_cells") and (pins or nodes) and guest["host_cells"] != cells:
         yield "TopologyDiffers", "%s" % ", ".join(
             "node %d" % node for node in sorted(set(cells) | set(guest["host_cells"])) if cells.get(node) != guest["host_cells"].get(node))
+
+
+def available(memory):
+    """Bytes that a guest can have on a host: what is free, and the page cache, which the kernel gives up for it.
+
+    Not the part of the cache that is memory of other guests: that is theirs.
+
+    :param memory: ``{free, buffers, cached, shared}`` as libvirt reads them from the host's /proc/meminfo, ``shared`` by
+        :func:`in_page_cache`; all but ``free`` may be missing.
+    """
+    return memory["free"] + max(0, memory.get("buffers", 0) + memory.get("cached", 0) - memory.get("shared", 0))
+
+
+def memory_in_words(memory):
+    """What :func:`available` is made of."""
+    if "cached" not in memory:
+        return "free, as libvirt there says; it does not tell of the page cache"
+    return "%s free and %s of page cache, as libvirt there says" % (
+        format_bytes(memory["free"]), format_bytes(available(memory) - memory["free"]))
+
+
+def in_page_cache(root):
+    """Bytes of a running guest's memory that its host counts as page cache: that of memfd, or of a file outside of huge pages."""
+    backing = root.find("./memoryBacking")
+    if backing is None or backing.find("./hugepages") is not None:
+        return 0
+    kind, access = backing.find("./source"), backing.find("./access")
+    shared = kind is not None and kind.get("type") in ("memfd", "file") or access is not None and access.get("mode") == "shared"
+    return size(root.find("./memory")) if shared else 0
 
 
 def _pages_of_nodes(root, memory, kib, by_cell):

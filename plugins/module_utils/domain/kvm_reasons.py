@@ -50,7 +50,7 @@ REASONS = {
                          "Move it to a host of the same topology, or change its pinning.", RHEL),
     "HugepagesShort": _blocks("The target has too few huge pages free for the guest.",
                               "Free or add huge pages of that size there."),
-    "MemoryShort": _blocks("The target has too little memory free for the guest.", "Free memory there."),
+    "MemoryShort": _blocks("The target has too little memory for the guest, its page cache given up.", "Free memory there."),
     "NetworkMissing": _blocks("The target lacks a network of the guest, or it is not active.",
                               "Define and start it there."),
     "PoolMissing": _blocks("The target lacks a storage pool of the guest, or it is not active.", "Define and start it there."),
@@ -86,3 +86,18 @@ REASONS = {
                         "Use 25 Gb/s or more for the migration network, all of it, and speak to Red Hat's support before."),
     "HostsDiffer": _warns("The hosts differ in QEMU, microcode, kernel or firmware.", "Bring them to the same level where you can."),
 }
+
+# What only the plan of a whole host can say.
+PLAN = {
+    "NoTarget": _unknown("No other host could be asked about the guest.", "See above why they did not answer, and mend that."),
+    "unknown": _unknown("The guest was not there yet when all were judged.", "Run again."),
+    "MovedBySomebodyElse": _blocks("Somebody else is migrating the guest just now.", "Wait until that has ended (virsh domjobinfo)."),
+    "NoRoomLeft": _blocks("The guest fits on another host alone, but not beside what goes there first.", "Free or add room there."),
+    "KeepRulesLeaveNoNode": _blocks("There is room for the guest only beside one that it is kept apart from.",
+                                    "Move its partner first, or free room elsewhere; else change kvm_evacuation_apart."),
+}
+
+
+def reason_of(code):
+    """The :class:`Reason` of a code of a verdict, or of a plan."""
+    return REASONS.get(code) or PLAN[code]

@@ -16,7 +16,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors
     Refused,
 )
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import cpu
-from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.connection import LOCAL
+from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.connection import LOCAL, kernel_of
 
 ARCH = "x86_64"  # where a document does not name it
 
@@ -69,7 +69,8 @@ def _live(connection, entry, where):
             "%s." % exc, "See 'virsh domcapabilities' there: without it no CPU can be agreed on. Is it the right virttype?") from exc
     microcode = capabilities.find("./host/cpu/microcode")
     firmware = re.search(r"<bios>.*?<entry name=['\"]version['\"]>(.*?)</entry>", connection.firmware() or "", re.DOTALL)
-    return dict(host, **connection.versions(), name=name, uri=connection.uri, live=connection, kernel=entry.get("kernel"),
+    return dict(host, **connection.versions(), name=name, uri=connection.uri, live=connection,
+                kernel=entry.get("kernel") or kernel_of(connection.uri),
                 uuid=capabilities.findtext("./host/uuid"), firmware=firmware[1] if firmware else None,
                 microcode=microcode.get("version") if microcode is not None else None)
 

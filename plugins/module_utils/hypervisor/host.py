@@ -13,6 +13,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.co
     BindingDomain,
     HypervisorError,
     has_binding,
+    kernel_of,
     said,
 )
 
@@ -32,11 +33,16 @@ def read(host):
     with said("The size of the host could not be read", host.uri):
         cpus = host.connection.getInfo()[2]
     return {
-        "name": host.hostname(), "uuid": root.findtext("./host/uuid"), "versions": host.versions(), "cpus": cpus,
-        "memory_bytes": sum(cell["memory_bytes"] for cell in cells), "memory_free": told["memory_free"],
+        "name": host.hostname(), "uuid": root.findtext("./host/uuid"), "versions": dict(host.versions(), kernel=kernel_of(host.uri)),
+        "cpus": cpus, "memory_bytes": sum(cell["memory_bytes"] for cell in cells), **_memory(told["memory"]),
         "cells": cells, "pages_free": {str(kib): count for kib, count in (told["pages_free"] or {}).items()},
         "networks": told["networks"], "pools": told["pools"], "guests": [_guest(domain) for domain in domains],
     }
+
+
+def _memory(memory):
+    free = memory["free"] if memory else None
+    return {"memory_free": free, "memory_available": kvm_guest.available(memory) if memory else None}
 
 
 def _cell(element):

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -18,9 +17,13 @@ from xml.etree import ElementTree
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import cpu, kvm_guest
 from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.connection import (
     BindingDomain,
+    HostUnreachable,
     HypervisorError,
+    check_uri,
     has_binding,
+    is_local,
     libvirt,
+    reach,
     said,
 )
 
@@ -43,11 +46,6 @@ def guests(host, names):
     here = is_local(host.uri)
     known, managed = mounts() if here else {}, manager() if here else None
     return [_guest(domain, known, managed) for domain in domains]
-
-
-def is_local(uri):
-    """Whether a URI means the machine that this runs on."""
-    return not re.search(r"^\w+(\+\w+)?://[^/]", uri)
 
 
 def _guest(domain, known, managed):
@@ -136,10 +134,23 @@ def target(host):
         "names": of(lambda: {one.name(): one.UUIDString() for one in connection.listAllDomains()}),
         "networks": of(lambda: {one.name(): bool(one.isActive()) for one in connection.listAllNetworks()}),
         "pools": of(lambda: {one.name(): bool(one.isActive()) for one in connection.listAllStoragePools()}),
-        "memory_free": of(connection.getFreeMemory), "pages_free": total(by_cell), "pages_by_cell": by_cell,
+        "memory": of(lambda: memory(connection)), "pages_free": total(by_cell), "pages_by_cell": by_cell,
         "cells": cells_of(capabilities), "release": release_of(capabilities), "luns": of(lambda: luns(connection)),
         "machine": None, "cpu": None,
     }
+
+
+def memory(connection):
+    """``{total, free, buffers, cached, shared}`` in bytes; without the page cache's part where the host tells only what is free."""
+    try:
+        told = connection.getMemoryStats(libvirt.VIR_NODE_MEMORY_STATS_ALL_CELLS, 0)
+    except libvirt.libvirtError:
+        told = {}
+    if not {"total", "free", "buffers", "cached"} <= set(told):
+        return {"free": connection.getFreeMemory()}
+    running = [one.XMLDesc(0) for one in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)]
+    return dict({name: told[name] * 1024 for name in ("total", "free", "buffers", "cached")},
+                shared=sum(kvm_guest.in_page_cache(cpu.parse(xml, "a guest")) for xml in running))
 
 
 def cells_of(capabilities):
@@ -179,6 +190,23 @@ def reachable(uri):
     except OSError:
         return False
     return True
+
+
+def way_to(uri, migrate_uri=None):
+    """What stands between this machine and a host that guests shall move to: ``[sentence]``; nothing is opened.
+
+    :raises BadInput: it is no URI of a system connection.
+    """
+    check_uri(uri)
+    problems = []
+    try:
+        reach(uri)
+    except HostUnreachable as exc:
+        problems.append(exc.message)
+    if reachable(migrate_uri or uri) is False:
+        problems.append("Port %d of %s, the first that memory is sent to, does not answer and seems to be filtered."
+                        % (FIRST_PORT, urlsplit(migrate_uri or uri).hostname))
+    return problems
 
 
 def pages_free(connection, capabilities):
