@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import select
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import kvm_install as install
@@ -43,14 +46,19 @@ class Operator:
         (folder / "hosts.json").write_text(json.dumps(inventory))
         (folder / "reboot.yml").write_text(REBOOT % (sys.executable, HERE / "kvm_lab.py"))
 
-    def start(self, playbook, *words, **variables):
-        """A run that has begun; in a process group of its own. ``playbook``: one of ours, or a file."""
+    def _command(self, playbook, words, variables):
+        """``(command, environment)`` of a run. ``playbook``: one of ours, or a file."""
         environment = dict(os.environ, ANSIBLE_COLLECTIONS_PATH=self.lab.collections, LC_ALL="C.UTF-8", ANSIBLE_NOCOLOR="1",
+                           ANSIBLE_PIPELINING="true", TERM="xterm",
                            ANSIBLE_CONNECTION_PLUGINS=str(HERE / "connection_plugins"), ANSIBLE_LOCAL_TEMP=str(self.folder / "local"),
                            ANSIBLE_DISPLAY_OK_HOSTS=self.shows_ok, ANSIBLE_DISPLAY_SKIPPED_HOSTS="false", ANSIBLE_LOCALHOST_WARNING="false")
         given = {"maintenance_host": "kvm-a", "maintenance_become": False, "maintenance_progress_interval": 2, **variables}
-        command = [Path(sys.executable).parent / "ansible-playbook", "-i", "hosts.json", *words,
-                   playbook if "." in playbook else "bigvm.live_migration." + playbook, "-e", json.dumps(given)]
+        return [str(Path(sys.executable).parent / "ansible-playbook"), "-i", "hosts.json", *words,
+                playbook if "." in playbook else "bigvm.live_migration." + playbook, "-e", json.dumps(given)], environment
+
+    def start(self, playbook, *words, **variables):
+        """A run that has begun; in a process group of its own, without a terminal."""
+        command, environment = self._command(playbook, words, variables)
         return subprocess.Popen(command, cwd=self.folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                 stderr=subprocess.STDOUT, text=True, start_new_session=True)
 
@@ -58,16 +66,35 @@ class Operator:
         """``(rc, what was said with white space as one blank)``."""
         process = self.start(playbook, *words, **variables)
         said = process.communicate(timeout=400)[0]
+        return self._ended(process.returncode, said)
+
+    def approved(self, meanwhile=lambda: None, **variables):
+        """The same at a terminal, where the host's name is typed when the plan is shown; ``meanwhile`` is called then."""
+        command, environment = self._command("kvm_host_maintenance", (), variables)
+        pid, terminal = pty.fork()
+        if not pid:
+            os.chdir(self.folder)
+            os.execve(command[0], command, environment)
+        said, answered, end = "", False, time.monotonic() + 400
+        while True:
+            ready = select.select([terminal], [], [], 5)[0]
+            assert time.monotonic() < end, said
+            try:
+                said += os.read(terminal, 65536).decode() if ready else ""
+            except OSError:  # its last process has closed it
+                break
+            if not answered and "name to approve it" in said:
+                time.sleep(1)  # what was typed before the question is thrown away
+                os.write(terminal, b"kvm-a\r")
+                answered = True
+                meanwhile()
+        os.close(terminal)
+        return self._ended(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), said)
+
+    def _ended(self, rc, said):
         print(said)
         self.lab.status = machinery.ask("status")  # a host that was rebooted is another process
-        return process.returncode, " ".join(said.split())
-
-    def approved(self, **variables):
-        """The same with the id of the plan that was shown and refused first."""
-        rc, said = self.run(**variables)
-        assert rc == 2 and "is not approved (no answer)" in said and "Nothing was changed" in said, said
-        plan = said.partition("maintenance_approve=")[2][:8]
-        return self.run(maintenance_approve=plan, **variables)
+        return rc, " ".join(said.split())
 
     @property
     def record(self):
