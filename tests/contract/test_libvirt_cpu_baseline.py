@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from pathlib import Path
 
 import pytest
@@ -323,4 +324,17 @@ def test_a_uri_that_cannot_be_meant_is_refused(uri, says):
 def test_a_dead_host_is_said_at_once():
     with pytest.raises(HypervisorError, match=r"port 1: .*refused"):
         reach("qemu+tcp://127.0.0.1:1/system")
-    assert reach("qemu+ssh://nobody.invalid/system") is None  # ssh has its own ways to find a host
+
+
+def test_a_host_by_ssh_is_looked_for_where_ssh_would(tmp_path, monkeypatch):
+    program = tmp_path / "ssh"
+    program.write_text("#!/bin/sh\necho 'hostname 127.0.0.1'\necho 'port 1'\ncat %s/more 2>/dev/null\nexit 0\n" % tmp_path)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", "%s:%s" % (tmp_path, os.environ["PATH"]))
+    with pytest.raises(HypervisorError, match="does not answer on port 1: .*") as caught:
+        reach("qemu+ssh://root@kvm-2/system")
+    assert "sshd listens" in str(caught.value)
+    (tmp_path / "more").write_text("proxyjump gate\n")
+    assert reach("qemu+ssh://root@kvm-2/system") is None  # by way of another host: only ssh can tell
+    program.write_text("#!/bin/sh\nexit 255\n")
+    assert reach("qemu+ssh://root@kvm-2/system") is None

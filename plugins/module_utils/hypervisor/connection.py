@@ -15,6 +15,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import threading
 from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
@@ -133,16 +134,31 @@ def reach(uri):
     """
     parts = urlsplit(uri)
     transport = parts.scheme.partition("+")[2] or ("tls" if parts.hostname else "unix")
-    if transport not in PORTS or not parts.hostname or parse_qs(parts.query).get("name"):
+    if not parts.hostname or parse_qs(parts.query).get("name"):
         return
-    port = parts.port or PORTS[transport]
+    where = by_ssh(parts.hostname, parts.port) if transport == "ssh" else (parts.hostname, parts.port or PORTS.get(transport))
+    if where is None or not where[1]:
+        return
     try:
-        socket.create_connection((parts.hostname, port), PATIENCE).close()
+        socket.create_connection(where, PATIENCE).close()
     except OSError as exc:
         raise HostUnreachable(
-            "The host of %s does not answer on port %d: %s." % (uri, port, exc.strerror or exc),
+            "The host of %s does not answer on port %d: %s." % (uri, where[1], exc.strerror or exc),
             "See that it is up, that its name resolves here, that %s listens and that the firewall lets port %d/tcp through."
-            % ("virtproxyd-%s.socket" % transport, port)) from exc
+            % ("sshd" if transport == "ssh" else "virtproxyd-%s.socket" % transport, where[1])) from exc
+
+
+def by_ssh(host, port):
+    """``(address, port)`` that ssh would connect to, by its own configuration; None where it goes by a proxy, or does not tell."""
+    try:
+        done = subprocess.run(["ssh", "-G"] + (["-p", str(port)] if port else []) + ["--", host], capture_output=True, text=True,
+                              timeout=PATIENCE, check=False, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = dict(line.split(" ", 1) for line in done.stdout.splitlines() if " " in line)
+    if done.returncode or not found.get("hostname") or {"proxycommand", "proxyjump"} & {key for key in found if found[key] != "none"}:
+        return None
+    return found["hostname"], int(found.get("port", 22))
 
 
 @contextmanager
