@@ -53,17 +53,19 @@ def definitions(plan, guest, text, offline):
                 else plan["kept_definition"])
         if kept:
             kvm_abi.same_guest(kvm_abi.read(text), kvm_abi.read(kept))
-        seen = kvm_abi.changes(text, changed) if changed and not offline else []
+        there = kept if offline else changed
+        seen = kvm_abi.changes(text, there) if there else []
     except ValueError as exc:
         raise BadInput("%s: %s." % (guest.name, exc), "Name what 'virsh dumpxml' shows.") from exc
+    if seen and offline:
+        raise Refused("libvirt moves the definition of %s only with the hardware that it has; it would change: %s. Nothing was changed."
+                      % (guest.name, "; ".join(seen)), "Change that on the target, once it is there.", abi=seen)
     if seen:
         raise Refused(
             "%s would see its hardware change while it runs: %s. Nothing was changed." % (guest.name, "; ".join(seen)),
             "Leave that as it is in definition; put it into kept_definition, for the next start of the guest.", abi=seen)
-    parameters = {}
-    if changed and not offline:
-        parameters[libvirt.VIR_MIGRATE_PARAM_DEST_XML] = changed
-    if kept and plan["persistent"]:
+    parameters = {libvirt.VIR_MIGRATE_PARAM_DEST_XML: there} if there else {}
+    if kept and plan["persistent"] and not offline:
         parameters[libvirt.VIR_MIGRATE_PARAM_PERSIST_XML] = kept
     return parameters
 

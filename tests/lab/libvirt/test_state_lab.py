@@ -84,6 +84,9 @@ def test_another_definition_at_the_target(lab, guest, move):
 def test_networks_are_exchanged_offline_too(lab, guest, move):
     card = "<interface type='bridge'><mac address='52:54:00:00:00:77'/><source bridge='one'/></interface>"
     name = guest("s-net", start=False, devices=card)
+    two = lab.virsh("a", "dumpxml", name).replace("static'>1</vcpu>", "static'>2</vcpu>")
+    failed = move(name, mode="offline", kept_definition=two)
+    assert failed["failed"] and "vcpu is 2, it was 1" in failed["msg"] and lab.defined(name) == ["a"], failed
     assert move(name, mode="offline", networks={"one": "two"})["changed"]
     assert "bridge='two'" in lab.virsh("b", "dumpxml", name) and lab.defined(name) == ["b"]
 
