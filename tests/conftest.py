@@ -28,102 +28,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
 
 import pytest
-from reached import Reached
-
-MODULE = "ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal"
-FLAGS = {"topology": "--topology", "generation": "--generation", "crds": "--crds", "clock": "--clock", "idle": "--idle",
-         "seed": "--seed"}
-
-
-class Cluster(Reached):
-    """One embedded cluster in a process of its own."""
-
-    def __init__(self, folder, bare=False, objects=(), **options):
-        self.folder = str(folder)
-        self.tolerate_errors = False
-        self._arguments = ["--bare"] if bare else []
-        for path in objects:
-            self._arguments += ["--objects", str(path)]
-        for name, value in options.items():
-            if value is not None:
-                self._arguments += [FLAGS[name], str(value)]
-        self.said = self.command("start", *self._arguments)
-        self.connection = {
-            "host": self.said["host"], "api_key": self.said["api_key"], "ca_cert": self.said["ca_cert"],
-            "validate_certs": True,
-        }
-        self.kubeconfig = self.said["kubeconfig"]
-        self.api = self.client()
-
-    def command(self, name, *arguments):
-        """What ``start``, ``stop``, ``absent`` or ``status`` printed (dict); fails the test when it fails."""
-        done = run_rehearsal(name, "--dir", self.folder, *arguments)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
-
-    def namespace(self):
-        """A new namespace's name."""
-        return self.http("POST", "/api/v1/namespaces", {"metadata": {"generateName": "test-"}})[1]["metadata"]["name"]
-
-    def settle(self, name):
-        """Here a namespace is whole from the start."""
-
-    def drop_watches(self):
-        """End what earlier tests left open."""
-        self.fault(drop_watches=True)
-
-    def pass_by(self):
-        """Let a simulated moment pass."""
-        self.wait(1)
-
-    def compact(self):
-        """Forget the past: every version before now is too old."""
-        self.fault(compact=True)
-
-    def wait(self, seconds):
-        """Let that many simulated seconds pass."""
-        self.api.clock.sleep(seconds)
-
-    def fault(self, **fault):
-        """Inject a failure; see plugin_utils/rehearsal/faults.py. Returns the answer."""
-        return self.api.create("/bigvm/v1/faults", fault)
-
-    def token(self, rules, user="restricted"):
-        """A token with restricted rights; see plugin_utils/rehearsal/access.py."""
-        return self.api.create("/bigvm/v1/tokens", {"user": user, "rules": rules})["api_key"]
-
-    def requests(self, method=None, contains=""):
-        """Rows of the server's audit log, oldest first."""
-        rows = self.api.get("/bigvm/v1/requests")["items"]
-        return [row for row in rows if method in (None, row["method"]) and contains in row["path"]]
-
-    def errors(self):
-        """Tracebacks of controllers."""
-        return self.api.get("/bigvm/v1/errors")["items"]
-
-    def stop(self):
-        """End the server."""
-        return self.command("stop")
-
-    def finish(self):
-        """End it and fail the test for what the controllers raised meanwhile."""
-        errors = []
-        status = self.command("status")
-        if status["state"] == "started":  # perhaps another server or token than at first
-            self.connection.update({key: status[key] for key in ("host", "api_key", "ca_cert")})
-            errors = self.client().get("/bigvm/v1/errors")["items"]
-        self.command("absent")
-        assert self.tolerate_errors or not errors, "\n".join(errors)
-
-
-def run_rehearsal(*arguments):
-    """Run the embedded cluster's command line; returns the finished process."""
-    return subprocess.run([sys.executable, "-m", MODULE] + list(arguments), capture_output=True, text=True, check=False,
-                          timeout=60)
+from embedded import Cluster, run_rehearsal
 
 
 @pytest.fixture(scope="session")

@@ -33,19 +33,26 @@ def until(condition, seconds=10):
     return condition()
 
 
-def test_start_again_stop_and_absent(cluster):
-    c = cluster(bare=True)
-    assert c.said["changed"] is True and set(c.said) == {"host", "api_key", "ca_cert", "kubeconfig", "pid", "changed"}
-    again = c.command("start", "--bare", "--idle", "300")
-    assert again == dict(c.said, changed=False)
-    assert c.command("status") == dict(again, state="started")
-    other = c.command("start", "--idle", "300")  # not what it was started with: said, not changed
+def test_start_again_stop_and_absent(rehearsal, tmp_path):
+    folder = tmp_path / "here"
+
+    def command(name, *words):
+        done = rehearsal(name, "--dir", str(folder), *words)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    first = command("start", "--bare", "--idle", "300")
+    assert first["changed"] is True and set(first) == {"host", "api_key", "ca_cert", "kubeconfig", "pid", "changed"}
+    again = command("start", "--bare", "--idle", "300")
+    assert again == dict(first, changed=False)
+    assert command("status") == dict(again, state="started")
+    other = command("start", "--idle", "300")  # not what it was started with: said, not changed
     assert other["pid"] == again["pid"] and "started with bare=True, not False" in other["notes"][0]
-    assert c.stop() == {"changed": True, "state": "stopped"}
-    assert not alive(c.said["pid"]) and c.command("status")["state"] == "stopped"
-    assert c.stop() == {"changed": False, "state": "stopped"}
-    assert c.command("absent") == {"changed": True, "state": "absent"} and not os.path.exists(c.folder)
-    assert c.command("absent")["changed"] is False
+    assert command("stop") == {"changed": True, "state": "stopped"}
+    assert not alive(first["pid"]) and command("status")["state"] == "stopped"
+    assert command("stop") == {"changed": False, "state": "stopped"}
+    assert command("absent") == {"changed": True, "state": "absent"} and not folder.exists()
+    assert command("absent")["changed"] is False
 
 
 def test_only_the_owner_can_read_its_files(cluster):
@@ -84,7 +91,7 @@ def test_a_killed_server_is_started_anew(cluster):
     os.kill(c.said["pid"], signal.SIGKILL)
     assert until(lambda: not alive(c.said["pid"]))
     assert c.command("status")["state"] == "stopped"
-    again = c.command("start", "--bare")
+    again = c.command("start")
     assert again["changed"] is True and again["pid"] != c.said["pid"] and again["api_key"] != c.said["api_key"]
 
 
@@ -117,8 +124,8 @@ def test_sigterm_ends_it_cleanly_even_with_an_open_watch(cluster):
 
 
 def test_it_ends_when_nobody_asks(cluster):
-    c = cluster(bare=True, idle=0.4)
-    assert until(lambda: not alive(c.said["pid"]), 5)
+    c = cluster(bare=True, idle=2)
+    assert until(lambda: not alive(c.said["pid"]))
     assert c.command("status")["state"] == "stopped"
 
 
