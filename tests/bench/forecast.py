@@ -7,8 +7,8 @@
 
 Needs root and Debian 12, as the lab does. A guest of two sizes writes to pages at random, as many MiB/s as it is told; the
 link between the hosts has one of three bandwidths. The forecast is ``domain/precopy.py`` of these two figures and the size
-of what the guest writes to, printed before each migration starts. What no figure tells is learned in two runs apart, with
-an idle guest of each size: memory that the guest's kernel uses, set-up time, and what the link carries net of its headers.
+of what the guest writes to, printed before each migration starts. What no figure tells is learned in three runs apart, with
+idle guests: memory that the guest's kernel uses, set-up time, and what the link carries net of its headers.
 
 Time is that of the task libvirt_migrate, from its start to its end. A run that is forecast never to end is given
 three times the time of an idle guest, 30 s at least, and then aborted; it was right when it had not ended by then.
@@ -46,7 +46,7 @@ RUNS = [  # size, link, ratio
     ("small", 200, 0.5), ("large", 200, 0.0), ("large", 200, 0.3), ("large", 200, 0.6), ("large", 200, 0.9),
     ("large", 400, 0.0), ("large", 400, 0.3), ("large", 400, 0.6), ("large", 400, 0.9), ("large", 400, 1.5),
     ("small", 400, 0.7)]
-CALIBRATION = [("small", 200, 0.0), ("large", 200, 0.0)]
+CALIBRATION = [("small", 100, 0.0), ("large", 200, 0.0), ("small", 400, 0.0)]  # two of other links tell set-up from copying
 BORDER = 0.1  # how near the border a run may be without counting for whether it converges
 
 # kernel: {size: bytes in use beside what it writes to}; setup: s; share: of the link that is memory
@@ -76,16 +76,17 @@ def migrate(lab, name, size, link, ratio, walk, timeout):
 
 
 def calibrate(lab, walk):
-    """What the site's forecasts need beside figures."""
-    kernel, setups, shares = {}, [], []
+    """What the site's forecasts need beside figures: set-up and the link's share are the line through the runs' times."""
+    kernel, ideal, took = {}, [], []
     for number, (size, link, ratio) in enumerate(CALIBRATION):
         seconds, result = migrate(lab, "c%d" % number, size, link, ratio, walk, 300)
         kernel[size] = max(0, result["sent"] - SIZES[size][1] * MIB)
-        setups.append(seconds - result["seconds"])
-        shares.append(result["sent"] / result["seconds"] / (link * MBIT))
+        ideal.append(result["sent"] / (link * MBIT))
+        took.append(seconds)
         print("note calibration: %s, %d Mbit/s, idle: %.1f s, %.1f of them copy, %d MiB sent"
               % (size, link, seconds, result["seconds"], result["sent"] / MIB), flush=True)
-    return Site(kernel, min(setups), max(shares))  # a machine that is busy with other things only slows them
+    slope, setup = statistics.linear_regression(ideal, took)
+    return Site(kernel, setup, 1 / slope)
 
 
 def foretell(site, size, link, ratio):

@@ -12,6 +12,7 @@ cannot use goes to the others. A place is held from the start of the preparation
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 from collections import namedtuple
 
@@ -25,49 +26,60 @@ def flow(jobs, width, source, targets, began=0.0):
     :param source: bytes/s of the NIC they all leave by; ``math.inf`` when it does not matter.
     :param targets: ``{node: bytes/s}``; a target that is missing there does not matter.
     """
-    found, following, now, width = [None] * len(jobs), 0, began, max(1, width)
-    preparing, copying, left = {}, [], {}  # {index: s left}; [index] in the order that they began to copy; {index: bytes left}
-    starts, rates = {}, []
-    while following < len(jobs) or preparing or copying:
-        while following < len(jobs) and len(preparing) + len(copying) < width:
-            starts[following] = now
-            preparing[following] = jobs[following].setup
+    return _course(jobs, range(len(jobs)), [job.target for job in jobs], width, source, targets, began)
+
+
+def _course(jobs, order, places, width, source, targets, began=0.0, until=math.inf):
+    """``[(start, end)]`` as the jobs stand in ``order``, each going to its place; None when one ends after ``until``."""
+    found, starts, following, now, busy, width = [None] * len(order), [], 0, began, 0, max(1, width)
+    preparing, copying, left, rates = [], [], [], []  # preparing: heap of (when its copy begins, its turn); copying: turns
+    while True:
+        while following < len(order) and busy < width:
+            starts.append(now)
+            heapq.heappush(preparing, (now + jobs[order[following]].setup, following))
             following += 1
-        for index in [index for index, seconds in preparing.items() if seconds <= 1e-9]:
-            del preparing[index]
-            copying.append(index)
-            left[index] = jobs[index].volume
-            rates = None
-        if rates is None:
-            rates = shares([jobs[index] for index in copying], source, targets) if copying else []
-        step = min([left[index] / rate for index, rate in zip(copying, rates)] + list(preparing.values()))
+            busy += 1
+        if not busy:
+            return found
+        step = preparing[0][0] - now if preparing else math.inf
+        for volume, rate in zip(left, rates):
+            if volume < step * rate:
+                step = volume / rate
         now += step
-        for index in preparing:
-            preparing[index] -= step
-        for index, rate in zip(copying, rates):
-            left[index] -= rate * step
-        done = [index for index in copying if left[index] <= 1e-9 * jobs[index].volume]
-        for index in done:
-            found[index] = (starts[index], now)
-        if done:
-            copying = [index for index in copying if found[index] is None]
-            rates = None
-    return found
+        if now > until:
+            return None
+        left = [volume - rate * step for volume, rate in zip(left, rates)]
+        changed = False
+        while preparing and preparing[0][0] <= now + 1e-9:
+            turn = heapq.heappop(preparing)[1]
+            copying.append(turn)
+            left.append(jobs[order[turn]].volume)
+            changed = True
+        for place in range(len(copying) - 1, -1, -1):
+            if left[place] <= 1e-9 * jobs[order[copying[place]]].volume:
+                turn = copying.pop(place)
+                del left[place]
+                found[turn] = (starts[turn], now)
+                busy -= 1
+                changed = True
+        if changed:
+            rates = _shares([jobs[order[turn]].cap for turn in copying], [places[order[turn]] for turn in copying], source, targets)
 
 
 def shares(jobs, source, targets):
     """Bytes/s of each of the jobs that copy at the same time."""
-    if len(jobs) == 1:
-        return [min(jobs[0].cap, source, targets.get(jobs[0].target, math.inf))]
-    there = {}
-    for job in jobs:
-        there[job.target] = there.get(job.target, 0) + 1
-    wanted = [min(job.cap, targets.get(job.target, math.inf) / there[job.target]) for job in jobs]
+    return _shares([job.cap for job in jobs], [job.target for job in jobs], source, targets)
+
+
+def _shares(caps, places, source, targets):
+    if len(caps) == 1:
+        return [min(caps[0], source, targets.get(places[0], math.inf))]
+    wanted = [min(cap, targets.get(place, math.inf) / places.count(place)) for cap, place in zip(caps, places)]
     if sum(wanted) <= source:
         return wanted
-    found, free = [0.0] * len(jobs), source
-    for place, index in enumerate(sorted(range(len(jobs)), key=wanted.__getitem__)):
-        found[index] = min(wanted[index], free / (len(jobs) - place))
+    found, free = [0.0] * len(caps), source
+    for place, index in enumerate(sorted(range(len(caps)), key=wanted.__getitem__)):
+        found[index] = min(wanted[index], free / (len(caps) - place))
         free -= found[index]
     return found
 
@@ -107,9 +119,12 @@ def quickest(jobs, width, source, targets, choices, fits, also=(), tries=100):
     goal = lower_bound([], jobs, width, source, fastest) * 1.0005
     places = [job.target for job in jobs]
 
-    def makespan(order, at):
-        found = flow([jobs[index]._replace(target=at[index]) for index in order], width, source, targets)
-        return max(end for _start, end in found), order[max(range(len(order)), key=lambda place: (found[place][1], -place))]
+    def makespan(order, at, until=math.inf):
+        found = _course(jobs, order, at, width, source, targets, until=until)
+        if found is None:
+            return math.inf, None
+        length = max(end for _start, end in found)
+        return length, order[next(place for place, (_start, end) in enumerate(found) if end == length)]
 
     least = [job.setup + job.volume / min(job.cap, source, fastest[index]) for index, job in enumerate(jobs)]
     every = list(range(len(jobs)))
@@ -120,13 +135,13 @@ def quickest(jobs, width, source, targets, choices, fits, also=(), tries=100):
     found = None
     for start in orders + list(also) + [_shuffled(every, number) for number in range(8)]:
         if found is None or found[0] > goal:
-            result = makespan(start, places)
+            result = makespan(start, places, found[0] if found else math.inf)
             found = min(found or result + (start,), result + (start,), key=lambda row: row[0])
     best, last, order = found
     while best > goal and tries > 0:
         for candidate, at, moved in _neighbours(order, places, last, choices, fits):
             tries -= 1
-            length, slowest = makespan(candidate, at)
+            length, slowest = makespan(candidate, at, best)
             if length < best * (1 - 1e-6):
                 if moved is not None:
                     fits(moved, at[moved], True)
