@@ -18,11 +18,15 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
+WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 sys.path.insert(0, str(HERE))
 
 import kvm_install as install  # noqa: E402
 import kvm_lab as machinery  # noqa: E402
 from kvm_hosts import Lab  # noqa: E402
+
+if WORKER:  # tests that run side by side have a lab each
+    os.environ["BIGVM_LAB_LOCK"] = str(install.CACHE / ("lock." + WORKER))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ The guest is the cloud kernel's image (unpacked, not installed) and guest.c as t
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import re
@@ -64,6 +65,13 @@ def ensure(say=lambda line: None):
     if reason:
         raise NotPossible(reason)
     CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / "install.lock", "w", encoding="ascii") as one_at_a_time:
+        fcntl.flock(one_at_a_time, fcntl.LOCK_EX)
+        _ensure(say)
+    return CACHE
+
+
+def _ensure(say):
     if any(_version(name) is None for name in PACKAGES):
         say("installing libvirt and QEMU")
         _apt("update", "-qq")
@@ -83,7 +91,6 @@ def ensure(say=lambda line: None):
         say("unpacking the guest's kernel")
         _kernel()
     _initrd()
-    return CACHE
 
 
 # -- packages ------------------------------------------------------------------

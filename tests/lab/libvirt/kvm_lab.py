@@ -379,14 +379,15 @@ def up(hosts=("a", "b"), older=(), until_eof=None, say=lambda line: None):
     command = [sys.executable, __file__, "_supervise", "--ready", str(write), "--hosts", ",".join(hosts), "--older", ",".join(older)]
     if until_eof is not None:
         command.append("--until-eof")
-    log = open(install.CACHE / "lab.log", "w", encoding="utf-8")
+    told = Path(str(lock_file()) + ".log")
+    log = open(told, "w", encoding="utf-8")
     with log, os.fdopen(read) as answer:
         subprocess.Popen(command, pass_fds=[write], start_new_session=True, cwd="/", stdout=log, stderr=log,
                          stdin=subprocess.DEVNULL if until_eof is None else until_eof)
         os.close(write)
         line = answer.readline()
     if not line:
-        raise LabError("the lab did not come up: %s" % (install.CACHE / "lab.log").read_text()[-1000:])
+        raise LabError("the lab did not come up: %s" % told.read_text()[-1000:])
     return result_of(json.loads(line))
 
 

@@ -33,7 +33,7 @@ def test_live_over_the_migration_network(lab, guest, move):
     looked = move(name, _ansible_check_mode=True)
     assert looked["changed"] and lab.active(name) == ["a"], looked
     before = received(lab, "b", "mig0")
-    done = move(name, migrate_uri="tcp://kvm-b-mig", max_downtime=300)
+    done = move(name, migrate_uri="tcp://kvm-b-mig", max_downtime=300, connections=2)
     assert done["changed"] and done["proof"] == "agent" and done["sent"] > 64 << 20 and done["downtime_ms"] is not None, done
     assert received(lab, "b", "mig0") - before > 64 << 20
     lab.lives_on(name, "b")
@@ -86,7 +86,7 @@ def test_given_up_in_time_and_done_the_second_time(lab, guest, move):
     assert any("copy" in line and "MiB left" in line for line in failed["lines"]), failed["lines"]
     assert any("not converging" in line for line in failed["lines"]), failed["lines"]
     lab.lives_on(name, "a")
-    assert move(name)["changed"]
+    assert move(name, auto_converge=True)["changed"]
     lab.lives_on(name, "b")
 
 

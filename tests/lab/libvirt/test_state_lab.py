@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import time
 from pathlib import Path
 
 import kvm_install as install
-import pytest
 
 OVMF = "/usr/share/OVMF/OVMF_%s_4M.fd"
 NVRAM, TPM = "/var/lib/libvirt/qemu/nvram/%s.fd", "/var/lib/libvirt/swtpm/%s/tpm2/tpm2-00.permall"
@@ -55,8 +53,6 @@ def test_firmware_variables_and_tpm_go_along(lab, guest, move):
     (folder / "tpm2-00.permall").write_bytes(lab.file("b", TPM % uuid).read_bytes())
     assert move(name, source="b", target="a", mode="offline", state_copied=True)["changed"]
     assert lab.defined(name) == ["a"]
-    lab.boot("a", name)
-    assert len(seed(tpm) & seed(lab.file("a", TPM % uuid).read_bytes())) > 100
 
 
 def test_another_definition_at_the_target(lab, guest, move):
@@ -129,10 +125,9 @@ def test_ports_that_are_filtered_are_said_in_both_directions(lab, guest):
     assert judged["differences"][0]["values"] == {"kvm-a": os.uname().release, "kvm-b": "5.14.0-427.el9"}, judged
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_playbook_that_is_cancelled_leaves_its_move_and_the_next_run_follows(lab, guest, tmp_path, number):
+def test_a_playbook_that_is_cancelled_leaves_its_move_and_the_next_run_follows(lab, guest, tmp_path):
     """As a controller cancels a job: the process of the playbook gets the signal. The job on the host goes on."""
-    name = guest("s-term-%d" % number, **SLOW)
+    name = guest("s-term", **SLOW)
     play = {"hosts": "localhost", "gather_facts": False, "vars": {"ansible_python_interpreter": install.SYSTEM_PYTHON}, "tasks": [
         {"bigvm.live_migration.libvirt_migrate": {"name": name, "destination": lab.uri("b"), "bandwidth": "8Mi", "progress_interval": 1,
                                                   "ladder": [{"after": "15s", "do": "bandwidth", "value": "512Mi"}]}}]}
@@ -145,7 +140,7 @@ def test_a_playbook_that_is_cancelled_leaves_its_move_and_the_next_run_follows(l
     end = time.monotonic() + 60
     while "Unbounded" not in lab.virsh("a", "domjobinfo", name, check=False) and time.monotonic() < end:
         time.sleep(0.2)
-    lab.run("a", "pkill", "-%d" % number, "-o", "-f", "[a]nsible-playbook")  # the oldest: the playbook's own process
+    lab.run("a", "pkill", "-TERM", "-o", "-f", "[a]nsible-playbook")  # the oldest: the playbook's own process
     assert running.wait(60) != 0
     assert "Unbounded" in lab.virsh("a", "domjobinfo", name, check=False) and lab.active(name)[0] == "a"
     done = lab.run("a", *command, check=False)
