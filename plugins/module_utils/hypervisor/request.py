@@ -16,17 +16,18 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor.co
 TPM_STATE = "/var/lib/libvirt/swtpm/%s"
 
 
-def request(plan, guest, text):
+def request(plan, guest, text, full):
     """``(parameters, flags)`` for libvirt.
 
-    :param text: the definition that the guest runs with, or, of one that is shut off, would be started with.
+    :param text: the definition that the guest runs with, or, of one that is shut off, would be started with, as libvirt sends it.
+    :param full: the same with the devices that every such machine has, which libvirt leaves out there.
     :raises BadInput: a definition that cannot be meant. :raises Refused: one that would change what the running guest sees.
     """
     offline = not guest.is_active()
     flags = libvirt.VIR_MIGRATE_PEER2PEER if plan["p2p"] else 0
     flags |= 0 if plan["keep_source"] else libvirt.VIR_MIGRATE_UNDEFINE_SOURCE
     flags |= libvirt.VIR_MIGRATE_PERSIST_DEST if plan["persistent"] else 0
-    parameters = definitions(plan, guest, text, offline)
+    parameters = definitions(plan, guest, (text, full), offline)
     if offline:
         return parameters, flags | libvirt.VIR_MIGRATE_OFFLINE
     if not guest.is_persistent():
@@ -45,8 +46,9 @@ def request(plan, guest, text):
     return parameters, flags
 
 
-def definitions(plan, guest, text, offline):
+def definitions(plan, guest, texts, offline):
     """The parameters for a definition that is another one at the target; none when it is the same."""
+    text = texts[0]
     try:
         changed = kvm_move.changed_definition(text, plan["networks"], plan["disks"]) or plan["definition"]
         kept = (kvm_move.changed_definition(guest.definition(), plan["networks"], plan["disks"]) if plan["networks"] or plan["disks"]
@@ -54,7 +56,8 @@ def definitions(plan, guest, text, offline):
         if kept:
             kvm_abi.same_guest(kvm_abi.read(text), kvm_abi.read(kept))
         there = kept if offline else changed
-        seen = kvm_abi.changes(text, there) if there else []
+        # written like one of the two; what the other leaves out is no change
+        seen = min((kvm_abi.changes(one, there) for one in texts), key=len) if there else []
     except ValueError as exc:
         raise BadInput("%s: %s." % (guest.name, exc), "Name what 'virsh dumpxml' shows.") from exc
     if seen and offline:

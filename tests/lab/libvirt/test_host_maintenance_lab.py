@@ -118,12 +118,15 @@ def test_a_move_that_fails_keeps_its_journal_and_restore_ends_it(lab, guest, ope
 
 def test_a_host_that_lost_something_keeps_its_guests_away(lab, guest, operator):
     name = guest("n-gate")
-    lab.virsh("a", "pool-define-as", "n-pool", "dir", "--target", "/var/lib/libvirt/images")
+    # its folder is gone with the reboot
+    lab.run("a", "mkdir", "/run/n-pool")
+    lab.virsh("a", "pool-define-as", "n-pool", "dir", "--target", "/run/n-pool")
     lab.virsh("a", "pool-start", "n-pool")
     try:
         rc, said = operator.approved(maintenance_tasks="reboot.yml", maintenance_return=True, kvm_evacuation_gate_tries=2)
         assert rc == 2 and "its storage pool n-pool is not active" in said, said
         assert lab.active(name) == ["b"] and lab.beats(name) == ["b"]
+        lab.run("a", "mkdir", "/run/n-pool")
         lab.virsh("a", "pool-start", "n-pool")
         rc, said = operator.run("kvm_restore", maintenance_return=True)
         assert rc == 0 and lab.active(name) == ["a"] and lab.beats(name) == ["a"], said
