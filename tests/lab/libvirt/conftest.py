@@ -65,10 +65,10 @@ def guest(lab):
         return name
 
     yield make
-    for host, known in lab.status["hosts"].items():
-        for device in known["addresses"]:
-            lab.link(host, device, "up")
-            lab.link(host, device, "free")
+    for host, device in sorted(lab.linked):
+        lab.link(host, device, "up")
+        lab.link(host, device, "free")
+    lab.linked.clear()
     for name in made:
         lab.remove(name)
 

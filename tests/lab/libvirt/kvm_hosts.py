@@ -40,6 +40,7 @@ class Lab:
 
     def __init__(self, status):
         self.status = status
+        self.linked = set()  # (host, device) whose link was changed
         collection = importlib.import_module(MODULES.rpartition("plugins")[0] + "plugins.module_utils.domain.cpu")
         ansible = importlib.import_module("ansible")
         self.collections = str(Path(collection.__file__).parents[6])
@@ -115,6 +116,7 @@ class Lab:
 
     def link(self, host, device, how):
         """See kvm_lab.py link."""
+        self.linked.add((host, device))
         machinery.link(self.status, host, device, how)
 
     def lives_on(self, name, host):
