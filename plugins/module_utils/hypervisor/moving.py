@@ -94,7 +94,8 @@ class Move:
         :raises LiveMigrationError: a definition that the guest cannot have there, state that would stay behind.
         """
         with said("The guest %s could not be read" % self.name, self.source.uri):
-            text, full = (self.guest.handle.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | more) for more in (libvirt.VIR_DOMAIN_XML_MIGRATABLE, 0))
+            text, full = (self.guest.handle.XMLDesc(libvirt.VIR_DOMAIN_XML_SECURE | more)
+                          for more in (libvirt.VIR_DOMAIN_XML_MIGRATABLE, 0))
         self.asked = request(self.plan, self.guest, text, full)
         left = [] if self.guest.is_active() or self.plan["state_copied"] else left_behind(self.guest, self.uuid, text, self.source.uri)
         if left:
