@@ -36,6 +36,12 @@ def test_a_copy_gets_the_link_when_the_other_ends_and_holds_its_place_while_it_p
     assert flow([], 2, 10, {}) == []
 
 
+def test_a_copy_to_where_nothing_gets_through_never_ends_and_the_others_do():
+    assert flow([Job(1, 10, 100, "a"), Job(0, 10, 100, "b"), Job(0, 10, 100, "b")], 2, 10, {"a": 0}) == [
+        (0, math.inf), (0, pytest.approx(1)), (pytest.approx(1), pytest.approx(2))]
+    assert flow([Job(0, 10, 100, "a")] * 2, 1, 10, {"a": 0}) == [(0, math.inf), (math.inf, math.inf)]
+
+
 @pytest.mark.parametrize("seed, count", [(seed, 2 + seed % 5) for seed in range(12)] + [(99, 8)])
 def test_no_order_goes_below_the_lower_bound(seed, count):
     rng = random.Random(seed)

@@ -43,8 +43,10 @@ def _course(jobs, order, places, width, source, targets, began=0.0, until=math.i
             return found
         step = preparing[0][0] - now if preparing else math.inf
         for volume, rate in zip(left, rates):
-            if volume < step * rate:
+            if rate > 0 and volume / rate < step:
                 step = volume / rate
+        if step == math.inf:  # what gets nothing never ends
+            return [row or (starts[turn] if turn < len(starts) else math.inf, math.inf) for turn, row in enumerate(found)]
         now += step
         if now > until:
             return None
