@@ -77,6 +77,11 @@ class Steps:
         self.api.patch(path, {"metadata": {"annotations": {
             "rehearsal.bigvm.io/" + key.replace("_", "-"): value for key, value in knobs.items()}}})
 
+    def linger(self, name, seconds):
+        """Where time is real, let a guest's copy take so long; elsewhere its knobs say how long."""
+        self.api.patch(path_of(KUBEVIRT, VMIS, self.namespace, name), {"metadata": {"annotations": {
+            "lab.bigvm.io/copy-seconds": str(seconds)}}})
+
     def until(self, check, limit=600, step=1.0):
         """Let time pass until ``check()`` says something true; returns that."""
         if hasattr(self.cluster, "configure"):

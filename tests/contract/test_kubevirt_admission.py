@@ -121,6 +121,7 @@ def policy(name, namespace=None, vmi=None, **spec):
             "spec": dict(spec, selectors=selectors)}
 
 
+@pytest.mark.any_kubevirt
 def test_the_policy_with_the_most_matching_labels_wins_whole(near):
     steps = Steps(near(topology="tiny"))
     steps.configure(progressTimeout=99)

@@ -48,9 +48,11 @@ def test_abort_before_the_handoff_leaves_nothing(near, phase):
     assert len(steps.pods("vm-1")) == 1 and steps.vmi("vm-1")["status"]["nodeName"] == "node-a"
 
 
+@pytest.mark.any_kubevirt
 @pytest.mark.parametrize("generation, text", [("1.6", "Live migration aborted "), ("1.9", "Live migration has been aborted")])
 def test_abort_while_running_keeps_the_guest_where_it_is(near, generation, text):
     steps = Steps(near(topology="tiny", generation=generation))
+    steps.linger("vm-1", 60)
     name = running(steps, "vm-1", **HOT)
     guests = Watching(steps, VMIS)
     steps.cluster.wait(20)

@@ -191,9 +191,10 @@ def test_a_quota_that_the_target_pod_would_exceed(cluster):
     c = cluster(topology="tiny")
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "tight", "namespace": "default"},
              "spec": {"hard": {"requests.memory": "7Gi"}}}
-    created = c.api.create(path_of("v1", "resourcequotas", "default"), quota)
-    created["status"] = {"hard": {"requests.memory": "7Gi"}, "used": {"requests.memory": "6500Mi"}}
-    c.api.replace(path_of("v1", "resourcequotas", "default", "tight", "status"), created)
+    c.api.create(path_of("v1", "resourcequotas", "default"), quota)
+    c.wait(3)
+    counted = c.api.get(path_of("v1", "resourcequotas", "default", "tight"))["status"]
+    assert counted["hard"] == {"requests.memory": "7Gi"} and 6 << 30 < int(counted["used"]["requests.memory"]) < 7 << 30
     row = facts(c.api, name="vm-1", namespace="default")["vms"][0]
     assert row["verdict"] == "blocked" and "QuotaExceeded" in codes(row)
 

@@ -133,6 +133,11 @@ def quota(hard, used, **spec):
 
 
 BIG = change(VMI, "spec.domain.memory.guest", "300Gi")
+NAMELESS = [change(node("w1"), "metadata.labels", {"kubernetes.io/arch": "amd64"}), node("w2")]
+FEATURE = {"cpu-feature.node.kubevirt.io/vmx": "true"}
+REQUIRES = change(VMI, "spec.domain.cpu", {"sockets": 4, "features": [{"name": "vmx", "policy": "require"}]})
+CLAIMS = change(POD, "spec.nodeSelector", FEATURE)
+LESSER = {"kubernetes.io/arch": "amd64", "kubevirt.io/schedulable": "true", **FEATURE}
 FORBIDDEN = {name: row[0] for name, row in reasons.LISTS.items()}
 
 
@@ -287,7 +292,12 @@ TABLE = [
     ("NoCandidate", "blocked", inventory(nodes=[node("w1")]), inventory()),
     ("CandidatesUnknown", "unknown", inventory(nodes=[node("w1"), change(node("w2"), "status.conditions", [])]), inventory()),
     ("HostModelUnknown", "blocked",
-     inventory(nodes=[change(node("w1"), "metadata.labels", {"kubernetes.io/arch": "amd64"}), node("w2")]), inventory()),
+     inventory(nodes=NAMELESS, kubevirt=change(KUBEVIRT, "status.observedKubeVirtVersion", "v1.5.0")), inventory(nodes=NAMELESS)),
+    ("HostModelUnchecked", "live", inventory(nodes=NAMELESS), inventory()),
+    ("HostModelUnchecked", "live",
+     inventory(REQUIRES, pods=[CLAIMS], nodes=[node("w1"), change(node("w2"), "metadata.labels", LESSER)]),
+     inventory(REQUIRES, pods=[CLAIMS], nodes=[change(one, "metadata.labels", dict(one["metadata"]["labels"], **FEATURE))
+                                               for one in (node("w1"), node("w2"))])),
     ("RequirementsUnknown", "unknown", inventory(change(VMI, "spec.domain.memory.guest", "plenty")), inventory()),
     ("RequirementsUnknown", "unknown", inventory(change(VMI, "spec.domain.cpu.sockets", "four")), inventory()),
     ("ReleaseUnknown", "unknown", inventory(kubevirt=change(KUBEVIRT, "status", {})), inventory()),
@@ -606,7 +616,7 @@ def test_many_vms_get_a_brief_answer():
     assert brief["ruled_out"] == [{"code": "Cordoned", "count": 5, "nodes": ["c0", "c1", "c2"]}]
     full = migratability.judge(inventory(vmis=many, nodes=nodes), detail="full")["vms"][0]
     assert len(full["candidates"]) == 18 and len(full["ruled_out"][0]["nodes"]) == 5
-    assert full["details"]["nodes"]["c0"] == ["Cordoned"] and full["details"]["asks"]["cpu"] == 0.4
+    assert full["details"]["nodes"]["c0"] == ["Cordoned"] and full["details"]["asks"]["cpu"] == 0.405
 
 
 def test_the_selection_keeps_its_order():
@@ -619,7 +629,7 @@ def test_the_selection_keeps_its_order():
 def test_requests_are_in_the_units_of_the_node_facts():
     found = inventory()
     asks, free = migratability.requests(found)[KEY], migratability.judge(found)["nodes"]["w2"]
-    assert asks["cpu"] == 0.4 and free["cpus_free"] == 64.0
+    assert asks["cpu"] == 0.405 and free["cpus_free"] == 64.0
     assert 64 * GIB < asks["memory"] < free["memory_free"] == 600 * GIB
 
 

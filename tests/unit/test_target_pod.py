@@ -26,9 +26,9 @@ def vmi(memory=None, spec=None, **domain):
 
 
 def test_hana_guest_asks_huge_pages_and_whole_cpus():
-    asked = target_pod.requests(HANA, "1.9")
+    asked = target_pod.compute_requests(HANA, "1.9")
     assert asked["hugepages-1Gi"] == 3 * 1024 * GI and asked["cpu"] == 97000
-    assert asked["memory"] == 3 * 1024 * GI // 512 + (220 + 8 * 96 + 8 + 32 + 100) * MI
+    assert asked["memory"] == 3298534884000 // 512 + (220 + 8 * 96 + 8 + 32 + 100) * MI
     assert asked["devices.kubevirt.io/kvm"] == asked["devices.kubevirt.io/vhost-net"] == 1
 
 
@@ -57,10 +57,10 @@ def test_overhead_of_the_architecture_probes_and_the_clusters_ratio():
 
 
 def test_ordinary_guest_asks_a_tenth_of_its_cpus():
-    asked = target_pod.requests(vmi("8Gi", cpu={"cores": 4}), "1.9")
+    asked = target_pod.compute_requests(vmi("8Gi", cpu={"cores": 4}), "1.9")
     assert asked["cpu"] == 400 and "hugepages-1Gi" not in asked
     config = {"developerConfiguration": {"cpuAllocationRatio": 5, "memoryOvercommit": 200}}
-    asked = target_pod.requests(vmi("8Gi", cpu={"cores": 4}), "1.9", config)
+    asked = target_pod.compute_requests(vmi("8Gi", cpu={"cores": 4}), "1.9", config)
     assert asked["cpu"] == 800
     assert asked["memory"] == 4 * GI + target_pod.memory_overhead(vmi("8Gi", cpu={"cores": 4}), "1.9", config)
 
@@ -68,9 +68,24 @@ def test_ordinary_guest_asks_a_tenth_of_its_cpus():
 def test_request_above_the_guest_stays_plain_memory():
     guest = vmi(memory="4Gi", resources={"requests": {"memory": "5Gi"}})
     guest["spec"]["domain"]["memory"]["hugepages"] = {"pageSize": "2Mi"}
-    asked = target_pod.requests(guest, "1.9")
+    asked = target_pod.compute_requests(guest, "1.9")
     assert asked["hugepages-2Mi"] == 4 * GI
     assert asked["memory"] == GI + target_pod.memory_overhead(guest, "1.9")
+
+
+@pytest.mark.parametrize("change, config, cpu, memory", [
+    ({}, {}, 5, 35 * 10 ** 6), ({"cpu": {"dedicatedCpuPlacement": True}}, None, 15, 60 * 10 ** 6),
+    ({"resources": {"limits": {"cpu": "2", "memory": "1Gi"}}}, {}, 15, 60 * 10 ** 6),
+    ({}, {"virtualMachineOptions": {"disableSerialConsoleLog": {}}}, 0, 0),
+    ({"devices": {"logSerialConsole": True}}, {"virtualMachineOptions": {"disableSerialConsoleLog": {}}}, 5, 35 * 10 ** 6),
+    ({"devices": {"logSerialConsole": False}}, {}, 0, 0), ({"devices": {"autoattachSerialConsole": False}}, {}, 0, 0),
+    ({}, {"supportContainerResources": [{"type": "guest-console-log", "resources": {"requests": {"cpu": "20m"}}}]}, 20, 35 * 10 ** 6),
+])
+def test_the_container_that_logs_the_console_asks_too(change, config, cpu, memory):
+    guest = vmi("1Gi", **change)
+    alone, all_of = target_pod.compute_requests(guest, "1.9", config), target_pod.requests(guest, "1.9", config)
+    assert (all_of["cpu"] - alone["cpu"], all_of["memory"] - alone["memory"]) == (cpu, memory)
+    assert {key for key in all_of if all_of[key] != alone[key]} <= {"cpu", "memory"}
 
 
 def test_devices_are_counted():
@@ -123,11 +138,21 @@ def test_tsc_frequency_only_with_hints():
 
 def test_host_model_is_taken_from_the_node_and_then_frozen():
     labels = {"host-model-cpu.node.kubevirt.io/Rapids": "true", "host-model-required-features.node.kubevirt.io/vmx": "true", "x": "y"}
-    first = target_pod.host_model_selector(labels, {"kubevirt.io/schedulable": "true"})
+    first = target_pod.host_model_selector(labels, {"kubevirt.io/schedulable": "true"}, "1.9")
     assert first == {"cpu-model-migration.node.kubevirt.io/Rapids": "true", "cpu-feature.node.kubevirt.io/vmx": "true"}
     other = {"host-model-cpu.node.kubevirt.io/Granite": "true"}
-    assert target_pod.host_model_selector(other, dict(first, zone="a")) == first
-    assert target_pod.host_model_selector({"x": "y"}, {}) is None
+    assert target_pod.host_model_selector(other, dict(first, zone="a"), "1.9") == first
+
+
+@pytest.mark.parametrize("release, asked", [("1.3", None), ("v1.5.2", None), ("v1.6.0", {}), ("1.9", {})])
+def test_a_node_without_host_model_stops_a_migration_up_to_1_5_only(release, asked):
+    assert target_pod.host_model_selector({"x": "y"}, {}, release) == asked
+
+
+def test_a_feature_of_the_guests_own_is_taken_for_an_earlier_baseline():
+    labels, own = {"host-model-cpu.node.kubevirt.io/Rapids": "true"}, {"cpu-feature.node.kubevirt.io/vmx": "true"}
+    for release in ("1.3", "1.6", "1.9"):
+        assert target_pod.host_model_selector(labels, dict(own, zone="a"), release) == own
 
 
 def test_vendor_since_1_8():

@@ -32,14 +32,16 @@ HEARTBEAT_LIMIT = 300  # s; then virt-controller takes the node out (facts 3.9)
 HEARTBEAT_PERIOD = 132  # s; the longest pause between two heartbeats of a healthy node
 
 # What the target pod asks. ``asks``: {resource: amount}; ``labels``: those of the pod; ``own``: active pods of
-# the guest; ``affinity``, ``tolerations``, ``spread``: as in the VMI's spec.
-Need = namedtuple("Need", "namespace uid source selector forbidden affinity tolerations labels asks own spread", defaults=((),))
+# the guest; ``affinity``, ``tolerations``, ``spread``: as in the VMI's spec. ``unchecked``: None, or the CPU model that
+# KubeVirt should ask of the target and does not (empty when nobody knows it).
+Need = namedtuple(
+    "Need", "namespace uid source selector forbidden affinity tolerations labels asks own spread unchecked", defaults=((), None))
 # ``ruled_out``: {node: [(code, detail)]}; ``undecided``: {node: what could not be told}.
 Placement = namedtuple("Placement", "candidates ruled_out undecided")
 
 
 class HostModelUnknown(Exception):
-    """The source node names no host CPU model, so KubeVirt cannot render a target pod."""
+    """The source node names no host CPU model, and KubeVirt makes no target pod then."""
 
 
 def need_of(vmi, own, source_labels, release, config):
@@ -47,16 +49,18 @@ def need_of(vmi, own, source_labels, release, config):
 
     :param own: its active pods, the one on its node is the source pod; None when pods could not be read. Then the
         CPU labels of a host-model guest are not known either: the source pod may hold an older baseline.
-    :param source_labels: labels of its node.
-    :raises HostModelUnknown: see there.
+    :param source_labels: labels of its node; None when that is not there.
+    :raises HostModelUnknown: see there; also when its node is not there to be asked.
     """
     node = text(vmi, "status", "nodeName")
     source_pod = next((pod for pod in own or [] if dig(pod, "spec", "nodeName") == node), {})
-    selector = target_pod.node_selector(vmi, config, release)
+    selector, unchecked = target_pod.node_selector(vmi, config, release), None
     if target_pod.cpu_model(vmi, config) == "host-model" and own is not None:
-        host = target_pod.host_model_selector(source_labels, mapping(source_pod, "spec", "nodeSelector"))
-        if host is None:
+        host = target_pod.host_model_selector(source_labels, mapping(source_pod, "spec", "nodeSelector"), release)
+        if host is None or (source_labels is None and not host):
             raise HostModelUnknown(node)
+        if not any(key.startswith(target_pod.MIGRATION_MODEL) for key in host):
+            unchecked = target_pod.host_model(source_labels) or ""
         selector.update(host)
     selector.update(target_pod.vendor_selector(source_labels, selector, release))
     return Need(
@@ -64,7 +68,7 @@ def need_of(vmi, own, source_labels, release, config):
         forbidden=target_pod.forbidden_labels(vmi), affinity=mapping(vmi, "spec", "affinity"),
         tolerations=rows(vmi, "spec", "tolerations"), labels=labels(source_pod) or labels(vmi),
         asks=dict(target_pod.requests(vmi, release, config), pods=1), own=own or [],
-        spread=rows(vmi, "spec", "topologySpreadConstraints"),
+        spread=rows(vmi, "spec", "topologySpreadConstraints"), unchecked=unchecked,
     )
 
 

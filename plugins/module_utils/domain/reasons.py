@@ -191,6 +191,11 @@ TARGETS = {
     "HostModelUnknown": _blocks(
         "The guest uses the host's CPU model and its node carries no host-model label: a migration would stay Pending.",
         "Look after the node labeller of virt-handler on the guest's node.", "KubeVirt: node labeller"),
+    "HostModelUnchecked": _warns(
+        "The guest uses the host's CPU model, and KubeVirt does not compare it with the target's: the guest's node names no host "
+        "model, or the guest requires a CPU feature of its own. On a lesser CPU the migration fails and the guest stays.",
+        "Name a target node with the same CPU, or look after the node labeller of virt-handler on the guest's node.",
+        "KubeVirt: node labeller"),
     "RequirementsUnknown": _unknown(
         "What the guest asks of a node cannot be computed from its definition.",
         "Check memory, CPU and devices of the VirtualMachineInstance.", SCHEDULING),
@@ -400,6 +405,7 @@ UNREADABLE = {
 
 # Codes that only some releases of KubeVirt can have; all others are the same in 1.3 to 1.9 (facts 6.2, 11).
 RELEASES = {
+    "HostModelUnknown": "up to 1.5",
     "VirtIOFSNotLiveMigratable": "up to 1.4", "PersistentReservationNotLiveMigratable": "up to 1.8",
     "StorageNotLiveMigratable": "1.4 and later", "BackendStorageNotShared": "up to 1.3",
     "BackendStorageNewClaim": "1.4 and later", "BackupUnderWay": "1.8 and later", "UtilityVolumes": "1.8 and later",

@@ -221,7 +221,7 @@ def target(guest, view):
     source = view.scene.nodes.get(guest.node)
     try:
         own = None if "pods" in view.forbidden else guest.pods
-        guest.need = need_of(guest.vmi, own, source["labels"] if source else {}, view.release, view.config)
+        guest.need = need_of(guest.vmi, own, source["labels"] if source else None, view.release, view.config)
     except HostModelUnknown:
         yield ("HostModelUnknown" if source else "RequirementsUnknown"), "node %s" % guest.node
         return
@@ -234,6 +234,18 @@ def target(guest, view):
         yield "CandidatesUnknown", "; ".join("%s: %s" % row for row in sorted(guest.placement.undecided.items())[:5])
     elif not guest.placement.candidates:
         yield "NoCandidate", "%d other nodes, none takes it" % len(guest.placement.ruled_out)
+    unlike = _unlike(guest, view)
+    if unlike:
+        yield "HostModelUnchecked", "%s may lack %s" % (", ".join(sorted(unlike)), guest.need.unchecked or "what node %s has" % guest.node)
+
+
+def _unlike(guest, view):
+    """Candidates whose CPU nobody compares with what the guest runs on (facts 3.5)."""
+    model = guest.need.unchecked
+    if model is None:
+        return []
+    return [name for name in guest.placement.candidates
+            if not model or target_pod.MIGRATION_MODEL + model not in view.scene.nodes[name]["labels"]]
 
 
 # -- the copy ------------------------------------------------------------------------

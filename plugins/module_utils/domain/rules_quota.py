@@ -21,6 +21,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw im
     text,
     texts,
 )
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.target_pod import EPHEMERAL_STORAGE
 
 ALL_PODS_ALIKE = "IgnoreVmiCalculator"  # AAQ's setting that counts a target pod like any other
 
@@ -81,7 +82,8 @@ def shortages(entry, spec, status, wanted):
 
 def counted(guest):
     """What the target pod counts in a quota; limits as the present pod has them."""
-    wanted = {"pods": 1, "count/pods": 1}
+    ephemeral = amount(EPHEMERAL_STORAGE, 1)
+    wanted = {"pods": 1, "count/pods": 1, "requests.ephemeral-storage": ephemeral, "ephemeral-storage": ephemeral}
     for resource, value in guest.need.asks.items():
         if resource != "pods":
             wanted["requests." + resource] = value

@@ -36,6 +36,8 @@ MACHINE_TYPE = "machine-type.node.kubevirt.io/"
 HYPERV = "hyperv.node.kubevirt.io/"
 TSC_FREQUENCY = "scheduling.node.kubevirt.io/tsc-frequency-"
 
+CONSOLE_LOG = "guest-console-log"
+EPHEMERAL_STORAGE = "50M"  # that every launcher asks; no node is short of it, but a quota may be
 HOST_MODELS = ("host-model", "host-passthrough")
 HYPERV_FEATURES = (
     "vpindex", "runtime", "reset", "synic", "synictimer", "frequencies", "reenlightenment", "tlbflush", "ipi",
@@ -132,7 +134,7 @@ def _fixed_overhead(release):
 def memory_overhead(vmi, release, kubevirt_config=None):
     """Bytes that a virt-launcher pod asks beyond the guest's memory.
 
-    A 512th of the memory for page tables, the helper processes, 8 MiB per vCPU
+    A 512th of the memory (in kB, rounded up) for page tables, the helper processes, 8 MiB per vCPU
     and one I/O thread, graphics, and what special devices need; times the
     cluster's ``additionalGuestMemoryOverheadRatio`` (facts 3.11).
     """
@@ -141,7 +143,7 @@ def memory_overhead(vmi, release, kubevirt_config=None):
     sriov = any("sriov" in interface for interface in devices.get("interfaces") or [])
     probes = [p for p in (spec.get("livenessProbe"), spec.get("readinessProbe")) if "exec" in (p or {})]
     security = _domain(vmi).get("launchSecurity") or {}
-    total = _requested_memory(vmi, kubevirt_config) // 512 + _fixed_overhead(release)
+    total = -(-_requested_memory(vmi, kubevirt_config) // 1000) * 1000 // 512 + _fixed_overhead(release)
     total += 8 * MI * vcpus(vmi) + 8 * MI
     total += 32 * MI if devices.get("autoattachGraphicsDevice") is not False else 0
     total += 128 * MI if spec.get("architecture") == "arm64" else 0
@@ -166,8 +168,36 @@ def _cpu_millis(vmi, kubevirt_config):
     return 1000 * vcpus(vmi) // ratio
 
 
+def console_log(vmi, kubevirt_config=None):
+    """The resources of the container that logs the guest's serial console, or None where there is none.
+
+    ``{"requests": {...}, "limits": {...}}`` as in a pod. It is there by KubeVirt's default and by HyperConverged's of 1.16
+    and 1.19, not by that of 1.13; where the guest is to be Guaranteed it asks its limits.
+    """
+    devices, config = _domain(vmi).get("devices") or {}, kubevirt_config or {}
+    wanted = devices.get("logSerialConsole")
+    if wanted is None:
+        wanted = (config.get("virtualMachineOptions") or {}).get("disableSerialConsoleLog") is None
+    if not wanted or devices.get("autoattachSerialConsole") is False:
+        return None
+    given = next((row.get("resources") or {} for row in config.get("supportContainerResources") or []
+                  if row.get("type") == CONSOLE_LOG), {})
+    limits = dict({"cpu": "15m", "memory": "60M"}, **(given.get("limits") or {}))
+    if dedicated_cpus(vmi) or _guaranteed(vmi):
+        return {"requests": limits, "limits": limits}
+    return {"requests": dict({"cpu": "5m", "memory": "35M"}, **(given.get("requests") or {})), "limits": limits}
+
+
 def requests(vmi, release, kubevirt_config=None):
-    """What the pod requests of a node: ``{resource: int}``.
+    """What the pod requests of a node, all its containers together: as :func:`compute_requests`."""
+    wanted = compute_requests(vmi, release, kubevirt_config)
+    for name, value in (console_log(vmi, kubevirt_config) or {"requests": {}})["requests"].items():
+        wanted[name] = wanted.get(name, 0) + quantity(value, 1000 if name == "cpu" else 1)
+    return wanted
+
+
+def compute_requests(vmi, release, kubevirt_config=None):
+    """What the guest's own container requests of a node: ``{resource: int}``.
 
     ``cpu`` is in millicores, memory and hugepages in bytes, devices are counts.
     With huge pages the guest's memory is asked as ``hugepages-1Gi``/``-2Mi`` and
@@ -258,26 +288,31 @@ def forbidden_labels(vmi):
     return labels + ([OBSOLETE_HOST_MODEL] if (cpu.get("model") or "host-model") == "host-model" else [])
 
 
-def host_model_selector(source_node_labels, source_pod_selector):
-    """The CPU labels that a host-model guest's target must carry, or None when they cannot be told.
+def host_model_selector(source_node_labels, source_pod_selector, release):
+    """The CPU labels that a host-model guest's target must carry, or None when KubeVirt leaves the migration Pending.
 
-    A guest that moved before keeps the baseline of its first start, which its
-    present pod's selector holds; otherwise the present node's host model and its
-    required features count. None: the node carries no host model, and KubeVirt
-    leaves such a migration Pending (facts 3.5).
+    Any CPU label in the present pod's selector is taken for the baseline of an earlier move, also a feature that the
+    guest requires itself: then no host model is asked. Otherwise the present node's host model and its required features
+    count. A node without a host model cannot be told from: KubeVirt up to 1.5 makes no target pod, later ones ask
+    nothing of its CPU (the error is lost; read in createTargetPod of 1.5.0, 1.6.0 and 1.9.0, seen on 1.9.0).
     """
     frozen = {
         key: value for key, value in (source_pod_selector or {}).items() if key.startswith((FEATURE, MIGRATION_MODEL))
     }
-    if any(key.startswith(MIGRATION_MODEL) for key in frozen):
+    if frozen:
         return frozen
     labels = source_node_labels or {}
-    models = sorted(key[len(HOST_MODEL):] for key in labels if key.startswith(HOST_MODEL))
-    if not models:
-        return None
+    model = host_model(labels)
+    if not model:
+        return None if _known(release) < (1, 6) else {}
     wanted = {FEATURE + key[len(HOST_FEATURE):]: "true" for key in labels if key.startswith(HOST_FEATURE)}
-    wanted[MIGRATION_MODEL + models[0]] = "true"
+    wanted[MIGRATION_MODEL + model] = "true"
     return wanted
+
+
+def host_model(node_labels):
+    """The host CPU model that a node names, or None."""
+    return next(iter(sorted(key[len(HOST_MODEL):] for key in node_labels or {} if key.startswith(HOST_MODEL))), None)
 
 
 def vendor_selector(source_node_labels, selector, release):

@@ -62,6 +62,9 @@ class Generation:
     :param storage_condition: the condition StorageLiveMigratable exists.
     :param cpu_manager_label: nodes have kubevirt.io/cpumanager beside the older cpumanager.
     :param machine_type_labels: nodes have machine-type labels.
+    :param console_log: HyperConverged leaves the log of serial consoles on, a container beside every guest.
+    :param overhead_report: launcher pods say their overhead, and a migration's state the target's.
+    :param guest_id_label: launcher pods have the label vmi.kubevirt.io/id.
 
     Metrics:
 
@@ -103,6 +106,9 @@ class Generation:
     storage_condition: bool = True
     cpu_manager_label: bool = False
     machine_type_labels: bool = True
+    console_log: bool = True
+    guest_id_label: bool = False
+    overhead_report: bool = False
     transfer_metric: str = "kubevirt_vmi_migration_disk_transfer_rate_bytes"
     total_metric: str = "kubevirt_vmi_migration_data_total_bytes"
     dirty_rate_metric: bool = True
@@ -131,6 +137,7 @@ GENERATIONS = {
         added_node_selector=False, disruption=False, migrate_role=False, guest_budgets=True, refuses_repeats=False,
         update_backoff=False, update_migration_required=False, source_completes=True, completes_on_failure=True,
         multifd=False, disks_first=True, virtiofs_moves=False, storage_condition=False, machine_type_labels=False,
+        console_log=False,
         total_metric=None, dirty_rate_metric=False, unset_phase_metric=False,
     ),
     "1.6": _V1_6,
@@ -139,7 +146,7 @@ GENERATIONS = {
         hco_served=("v1", "v1beta1"), downtime=True, priorities=True, completes_on_failure=True,
         mirrors_abort=False, plain_abort_text=True, multifd_needs_shared_cpus=True, multifd_with_post_copy=True,
         evacuates_all_at_once=True, evacuate_cancel=True, tests_uid=True, hotplug_refusal=True, waits_for_volumes=True,
-        reservations_move=True, cpu_manager_label=True,
+        reservations_move=True, cpu_manager_label=True, guest_id_label=True, overhead_report=True,
         transfer_metric="kubevirt_vmi_migration_memory_transfer_rate_bytes",
         total_metric="kubevirt_vmi_migration_data_bytes_total",
     ),

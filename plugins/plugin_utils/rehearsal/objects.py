@@ -120,9 +120,11 @@ def knobs(dirty_rate=None, working_set=None, zero_fraction=None, fail=None):
 
 def guest_spec(name, memory, cpus=2, hugepages=None, dedicated_cpus=False, machine_type="pc-q35-rhel9.6.0", model=None,
                eviction_strategy=None, node_selector=None, tolerations=None, affinity=None, claim=None,
-               data_volume=True, cpu_limit=None):
+               data_volume=True, cpu_limit=None, cpu_features=()):
     """``spec`` of a VMI (and of a VM's template): one shared disk, the pod network by masquerade."""
     cpu = {"cores": cpus, "sockets": 1, "threads": 1, "model": model or "host-model"}
+    if cpu_features:
+        cpu["features"] = [{"name": name, "policy": "require"} for name in cpu_features]
     resources = {"requests": {"memory": memory}}
     if dedicated_cpus:
         cpu["dedicatedCpuPlacement"] = True

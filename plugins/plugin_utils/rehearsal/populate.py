@@ -257,7 +257,7 @@ class Filler:
         pvc = self.store.create("persistentvolumeclaims", objects.claim(disk, ns, size, modes, dv))
         entry.setdefault("machine_type", self.generation.machine_types[0])
         given = ("cpus", "hugepages", "dedicated_cpus", "machine_type", "model", "eviction_strategy", "node_selector",
-                 "tolerations", "affinity", "cpu_limit")
+                 "tolerations", "affinity", "cpu_limit", "cpu_features")
         spec = objects.guest_spec(name, entry["memory"], claim=disk, data_volume=with_dv,
                                   **{key: entry[key] for key in given if key in entry})
         knobs = objects.knobs(**{key: entry.get(key) for key in ("dirty_rate", "working_set", "zero_fraction", "fail")})

@@ -51,6 +51,7 @@ A topology is YAML. Everything is optional::
         node_selector: {}
         tolerations: []
         model: host-model
+        cpu_features: [vmx]            # that it requires
         cpu_limit: 4                   # an explicit limit, which switches multifd off
     pods:                              # other pods, see ordinary_pods.py
       - name: web
@@ -97,7 +98,7 @@ NODE_KEYS = ("memory", "cpus", "hugepages_1gi", "hugepages_2mi", "cpu_manager", 
              "annotations", "cordoned", "nics")
 VM_KEYS = ("name", "namespace", "node", "memory", "cpus", "hugepages", "dedicated_cpus", "disk", "access", "dirty_rate",
            "working_set", "zero_fraction", "fail", "eviction_strategy", "labels", "annotations",
-           "node_selector", "tolerations", "affinity", "model", "machine_type", "cpu_limit", "count", "data_volume")
+           "node_selector", "tolerations", "affinity", "model", "cpu_features", "machine_type", "cpu_limit", "count", "data_volume")
 POD_KEYS = ("name", "namespace", "kind", "node", "count", "memory", "cpus", "grace", "empty_dir", "budget", "labels")
 SCALE = re.compile(r"^scale:(\d+)x(\d+)$")
 

@@ -13,3 +13,12 @@ import sys
 TESTS = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 for place in ("contract", "playbooks"):
     sys.path.insert(0, os.path.join(TESTS, place))
+
+import pytest  # noqa: E402
+from shell import Operator  # noqa: E402
+
+
+@pytest.fixture
+def operator(tmp_path):
+    """Somebody at a shell in an empty folder."""
+    return Operator(tmp_path)

@@ -11,7 +11,7 @@ and webhooks judge its writes; what kubelet, the node labeller and Multus would 
 Nothing is kept but when each copy began.
 
 Annotations of a VMI steer its copy: ``lab.bigvm.io/copy-seconds`` (1), and ``rehearsal.bigvm.io/fail`` with
-``target-stuck``, ``libvirt-error`` or ``never-converges``, which mean what they mean on the embedded cluster.
+``target-stuck``, ``target-pod-down``, ``libvirt-error`` or ``never-converges``, which mean what they mean on the embedded cluster.
 """
 
 from __future__ import annotations
@@ -172,6 +172,8 @@ class Handlers:
                 self._failed(vmi, launcher.user_abort_text(self.generation), abortStatus="Succeeded")
         elif fail == "libvirt-error":
             self._failed(vmi, LIBVIRT_ERROR)
+        elif fail == "target-pod-down":
+            self._end_pod(vmi["metadata"]["namespace"], state["targetPod"])
         elif seconds >= needed and fail != "never-converges":
             self._flip(vmi, state)
 
@@ -236,7 +238,7 @@ def _stamp():
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
-def _connect(folder, token=None):
+def connect(folder, token=None):
     import kubernetes
 
     def source():
@@ -255,7 +257,7 @@ def main():
     """Until it is killed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--dir", required=True)
-    handlers = Handlers(functools.partial(_connect, parser.parse_args().dir))
+    handlers = Handlers(functools.partial(connect, parser.parse_args().dir))
     while True:
         try:
             handlers.turn()

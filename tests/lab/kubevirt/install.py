@@ -3,7 +3,8 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""KubeVirt on the lab's control plane: virt-operator's own objects, virt-api, virt-controller, and our node simulator.
+"""KubeVirt on the lab's control plane: virt-operator's own objects, virt-api, virt-controller, and beside them our node
+simulator (``handlers``) and what the operators do about settings (``operators``).
 
 What virt-operator would create is printed by ``manifests`` (Go, beside this file). The programs run on the loopback
 with the service accounts' tokens, so KubeVirt's own RBAC is in force; webhooks and API services reach virt-api by an
@@ -29,6 +30,7 @@ from places import BUILD, ROOT
 HERE = os.path.dirname(os.path.abspath(__file__))
 NAMESPACE = "kubevirt"  # virt-api and virt-controller take no other outside a pod
 SERVICE = "virt-api"
+KUBEVIRT = "/apis/kubevirt.io/v1/namespaces/%s/kubevirts/kubevirt" % NAMESPACE
 READY_WITHIN = 90.0
 ACCOUNTS = {"virt-api": "kubevirt-apiserver", "virt-controller": "kubevirt-controller"}
 ROOTS = {
@@ -76,7 +78,8 @@ def bring_up(said, spawn):
     for item in items:
         if item["kind"] == "CustomResourceDefinition":
             site.served(item["spec"])
-    site.configure(version)
+    site.configure()
+    _ours("operators", folder, spawn)
     with open(os.path.join(apart, "ca.crt"), encoding="utf-8") as stream:
         bundle = stream.read()
     site.post("/api/v1/namespaces/%s/configmaps" % NAMESPACE, {"metadata": {"name": "kubevirt-ca"}, "data": {"ca-bundle": bundle}})
@@ -98,7 +101,13 @@ def bring_up(said, spawn):
         "--launcher-image=quay.io/kubevirt/virt-launcher:" + version], TMPDIR=folder)
     site.wait("/apis/subresources.kubevirt.io/v1")
     site.wait("/apis/coordination.k8s.io/v1/namespaces/%s/leases/virt-controller" % NAMESPACE)
-    spawn("handlers", [sys.executable, os.path.join(HERE, "handlers.py"), "--dir", folder],
+    _ours("handlers", folder, spawn)
+    site.wait(KUBEVIRT, lambda found: "phase" in found.get("status", {}))
+
+
+def _ours(name, folder, spawn):
+    """Start one of the programs beside this file."""
+    spawn(name, [sys.executable, os.path.join(HERE, name + ".py"), "--dir", folder],
           PYTHONPATH=str(BUILD if BUILD.is_dir() else ROOT.parents[2]), PYTHONDONTWRITEBYTECODE="1")
 
 
@@ -184,34 +193,29 @@ class Site:
             if version["served"]:
                 self.wait("/apis/%s/%s/%s" % (spec["group"], version["name"], spec["names"]["plural"]))
 
-    def wait(self, path):
-        """Wait until a path answers."""
+    def wait(self, path, good=lambda found: True):
+        """Wait until a path answers, and what is wanted."""
         end = time.monotonic() + READY_WITHIN
         while True:
             try:
-                return self.call("GET", path)
+                found = self.call("GET", path)
+                if good(found):
+                    return found
+                said = str(found)[:600]
             except urllib.error.HTTPError as exc:
-                if time.monotonic() > end:
-                    raise Refused("%s still answers %s" % (path, exc.code)) from exc
-                time.sleep(0.05)
+                said = exc.code
+            if time.monotonic() > end:
+                raise Refused("%s still answers %s" % (path, said))
+            time.sleep(0.05)
 
-    def configure(self, version):
-        """The KubeVirt object, in the state in which virt-operator leaves it when all is rolled out."""
+    def configure(self):
+        """The KubeVirt object; its status is the operators'."""
         root = "/apis/kubevirt.io/v1/namespaces/%s/kubevirts" % NAMESPACE
         self.wait(root)
-        made = self.post(root, {
+        self.post(root, {
             "apiVersion": "kubevirt.io/v1", "kind": "KubeVirt", "metadata": {"name": "kubevirt"},
             "spec": {"configuration": {"evictionStrategy": "LiveMigrate", "developerConfiguration": {"disabledFeatureGates": OFF}},
                      "workloadUpdateStrategy": {"workloadUpdateMethods": ["LiveMigrate"]}}})
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        rows = [("Available", "True"), ("Progressing", "False"), ("Degraded", "False"), ("Created", "True")]
-        status = {
-            "phase": "Deployed", "observedGeneration": made["metadata"]["generation"], "observedDeploymentID": "lab",
-            "targetDeploymentID": "lab", "observedKubeVirtVersion": version, "targetKubeVirtVersion": version,
-            "operatorVersion": version, "conditions": [
-                {"type": name, "status": state, "reason": "AllComponentsReady", "message": "", "lastProbeTime": now,
-                 "lastTransitionTime": now} for name, state in rows]}
-        self.call("PATCH", root + "/kubevirt/status", {"status": status}, "application/merge-patch+json")
 
     def kubeconfig(self, program, account):
         """Write a kubeconfig with a service account's token; returns its path."""

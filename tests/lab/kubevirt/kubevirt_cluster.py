@@ -10,11 +10,11 @@ from __future__ import annotations
 import contextlib
 import time
 
-from lab_cluster import KEPT, SWEPT, LabCluster
+from lab_cluster import CRDS, KEPT, SWEPT, LabCluster
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import path_of
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common import errors
-from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import generations, objects
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import crds, generations, kinds, objects
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal import topology as topologies
 
 GV = "kubevirt.io/v1"
@@ -23,11 +23,12 @@ LONGEST = 6.0
 STAGE = {}  # what the lab holds now: topology, and what was seen once it was up
 PASSING = ("kubevirt.io/heartbeat", "node.alpha.kubernetes.io/ttl", "volumes.kubernetes.io/controller-managed-attach-detach")
 GIVEN = ("cpus", "hugepages", "dedicated_cpus", "machine_type", "model", "eviction_strategy", "node_selector", "tolerations",
-         "affinity", "cpu_limit")
+         "affinity", "cpu_limit", "cpu_features")
 HANDLERS = "/api/v1/namespaces/kubevirt/pods?labelSelector=kubevirt.io%3Dvirt-handler"
 MACHINE = "pc-q35-rhel9.6.0"
 KUBEVIRT = path_of(GV, "kubevirts", "kubevirt", "kubevirt")
 POLICIES = path_of("migrations.kubevirt.io/v1alpha1", "migrationpolicies")
+HCO = "hyperconvergeds.hco.kubevirt.io"
 FAKE = {"kwok.x-k8s.io/node": "fake"}
 MERGE = "application/merge-patch+json"
 
@@ -155,6 +156,24 @@ class KubevirtCluster(LabCluster):
         """Let real time pass, but not more than a few seconds: here a copy takes one."""
         time.sleep(min(seconds, LONGEST))
 
+    def hyperconverged(self, folder=None):
+        """Install HyperConverged: its definition, and one object whose settings the operators' stand-in carries to KubeVirt.
+
+        :param folder: of the release's own definitions; without one the embedded cluster's is taken, which defaults alike.
+            Only v1 is served: nobody converts here.
+        """
+        known = crds.load_folder(folder) if folder else kinds.definitions(self.generation)
+        wanted = next(item for item in known if item["metadata"]["name"] == HCO)
+        versions = [version for version in wanted["spec"]["versions"] if version["name"] == "v1"]
+        wanted["spec"].update(versions=[dict(versions[0], storage=True)], conversion={"strategy": "None"})
+        self.define(wanted)
+        hco = self.api.create(path_of("hco.kubevirt.io/v1", "hyperconvergeds", "kubevirt"), {
+            "apiVersion": "hco.kubevirt.io/v1", "kind": "HyperConverged", "metadata": {"name": objects.HCO_NAME}, "spec": {}})
+        self.until("GET", path_of("hco.kubevirt.io/v1", "hyperconvergeds", "kubevirt", objects.HCO_NAME), lambda code, found: (
+            found.get("status") or {}).get("observedGeneration") == hco["metadata"]["generation"])
+        self.until("GET", KUBEVIRT, lambda code, found: (
+            found["status"].get("observedGeneration") == found["metadata"]["generation"] and not_progressing(found)))
+
     def gates(self, *names):
         """Switch feature gates on."""
         self.api.patch(KUBEVIRT, {"spec": {"configuration": {"developerConfiguration": {"featureGates": list(names)}}}})
@@ -164,7 +183,9 @@ class KubevirtCluster(LabCluster):
         """The next one clears up, if anything has changed."""
 
     def clear(self, nodes=True):
-        """Guests first, so that KubeVirt itself cleans up; then the rest of it and what every lab sweeps."""
+        """HyperConverged and guests first, so that KubeVirt itself cleans up; then the rest of it and what every lab sweeps."""
+        if self.http("DELETE", "%s/%s" % (CRDS, HCO))[0] == 200:
+            self.until("GET", "%s/%s" % (CRDS, HCO), lambda code, data: code == 404)
         self.api.patch(KUBEVIRT, {"spec": {"configuration": {"migrations": None, "evictionStrategy": "LiveMigrate"}}})
         for plural in ("virtualmachineinstancemigrations", "virtualmachines", "virtualmachineinstances"):
             for item in self.api.list(path_of(GV, plural)).items:
@@ -205,6 +226,11 @@ def runs(vmi):
     status = vmi.get("status") or {}
     return status.get("phase") == "Running" and any(
         row["type"] == "Ready" and row["status"] == "True" for row in status.get("conditions") or [])
+
+
+def not_progressing(found):
+    """Whether a KubeVirt or HyperConverged says that all is rolled out."""
+    return any(row["type"] == "Progressing" and row["status"] == "False" for row in found["status"].get("conditions") or [])
 
 
 def _not_ready(node):

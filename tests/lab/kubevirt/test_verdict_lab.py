@@ -12,6 +12,7 @@ is our simulator's, since virt-handler cannot run here.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import dataclasses
 import time
@@ -21,7 +22,9 @@ from kubevirt_steps import KUBEVIRT, VMIMS, Steps
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import path_of
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import Task
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.target_pod import quantity
 from ansible_collections.bigvm.live_migration.plugins.modules import vm_migratable_facts as module
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers import target_pods
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.world import is_active
 
 pytestmark = pytest.mark.kubevirt
@@ -173,6 +176,40 @@ def test_the_verdict_comes_true(outcomes, case):
         assert "Cannot migrate VMI, Reason: %s, Message:" % case.code in detail
 
 
+FOLLOWS = ("kubevirt.io/nodeName", "kubevirt.io/migrationTargetNodeName")  # virt-controller carries them from the VMI to the pod later
+
+
+def drawn(pod):
+    """What of a target pod decides where it goes, and what it takes there."""
+    asks, limits = collections.Counter(), collections.Counter()
+    for container in pod["spec"]["containers"] + [one for one in pod["spec"].get("initContainers") or [] if one.get("restartPolicy")]:
+        for found, wanted in ((asks, "requests"), (limits, "limits")):
+            for name, amount in (container.get("resources", {}).get(wanted) or {}).items():
+                found[name] += quantity(amount, 1000 if name == "cpu" else 1)
+    spec = pod["spec"]
+    system = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable", "node.kubernetes.io/memory-pressure")
+    return {
+        "asks": dict(asks), "limits": dict(limits),
+        "selector": spec.get("nodeSelector"), "affinity": spec.get("affinity"), "spread": spec.get("topologySpreadConstraints"),
+        "tolerations": [row for row in spec.get("tolerations") or [] if row.get("key") not in system],
+        "labels": {key: value for key, value in pod["metadata"]["labels"].items() if key not in FOLLOWS},
+        "class": spec.get("priorityClassName"), "scheduler": spec.get("schedulerName"),
+    }
+
+
+@pytest.mark.parametrize("case", [case for case in TRAITS if case.happens != REFUSED], ids=lambda case: case.name)
+def test_target_pods_are_drawn_as_kubevirt_draws_them(world, outcomes, case):
+    """The embedded cluster's target pod of the same VMI is the same in all that the scheduler and a quota look at."""
+    steps = Steps(world)
+    vmi, vmim = steps.vmi(case.name), steps.vmims(case.name)[0]
+    real = target_of(steps, vmim["metadata"]["name"])
+    source = next(pod for pod in steps.pods(case.name) if pod["metadata"]["name"] != real["metadata"]["name"])
+    ours = target_pods.migration_target(
+        dict(vmi, status=dict(vmi["status"], nodeName="a")), vmim, source, world.api.get("/api/v1/nodes/a"), world.generation,
+        steps.kubevirt()["spec"]["configuration"])
+    assert drawn(ours) == drawn(real)
+
+
 # -- the world around one guest --------------------------------------------------------
 
 
@@ -236,6 +273,10 @@ WORLDS = {
     "no slots out of a": (lambda c: limits(c, parallelOutboundMigrationsPerNode=0), "NoSlotsAllowed", PENDING),
     "quota": (quota, "QuotaExceeded", PENDING),
 }
+# Where KubeVirt places a guest all the same, and may be wrong: a warning.
+PLACED = {
+    "no host model": (lambda c: labelled(c, "a", **{"host-model-cpu.node.kubevirt.io/SapphireRapids": None}), "HostModelUnchecked"),
+}
 
 
 @pytest.mark.parametrize("world_of", sorted(WORLDS), ids=lambda name: name.replace(" ", "-"))
@@ -251,6 +292,22 @@ def test_the_verdict_comes_true_in_another_world(world, outcomes, world_of):
         steps.cancel(vmim)
         steps.until(lambda: steps.migration(vmim) is None and sum(map(is_active, steps.pods("w"))) == 1, step=0.2)
     assert facts(world, name="w", namespace="default")["w"]["verdict"] == "live"
+
+
+@pytest.mark.parametrize("world_of", sorted(PLACED), ids=lambda name: name.replace(" ", "-"))
+def test_what_is_warned_of_is_placed_all_the_same(world, outcomes, world_of):
+    steps, (change, code) = Steps(world), PLACED[world_of]
+    steps.api.patch(path_of(KUBEVIRT, "virtualmachineinstances", "default", "w"), {"metadata": {"annotations": {
+        "rehearsal.bigvm.io/fail": "never-converges"}}})
+    with change(world):
+        time.sleep(LAG)
+        row = facts(world, name="w", namespace="default")["w"]
+        assert row["verdict"] == "live" and code in judged(row), judged(row)
+        vmim, said = ask(world, "w")
+        assert seen(steps, vmim)[0] == SCHEDULED
+        steps.until_phase(vmim, "Running", step=0.2)
+        steps.cancel(vmim)
+        steps.until(lambda: steps.migration(vmim) is None and sum(map(is_active, steps.pods("w"))) == 1, step=0.2)
 
 
 def test_a_second_migration_is_foreseen_and_refused(world, outcomes):

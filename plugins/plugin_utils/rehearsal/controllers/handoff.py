@@ -26,6 +26,9 @@ def hand_over(world, vmim, vmi, pod):
         "migrationUid": vmim["metadata"]["uid"], "sourceNode": vmi["status"]["nodeName"],
         "targetNode": pod["spec"]["nodeName"], "targetPod": pod["metadata"]["name"], "migrationConfiguration": config,
     }
+    overhead = pod["metadata"].get("annotations", {}).get(target_pods.OVERHEAD)
+    if overhead:
+        state["targetMemoryOverhead"] = overhead
     if source is not None:
         state["sourcePod"] = source["metadata"]["name"]
     if name:

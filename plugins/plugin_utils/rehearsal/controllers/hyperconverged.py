@@ -84,10 +84,11 @@ def deployment_id(spec):
     return hashlib.sha1(("kubevirt %s" % network).encode()).hexdigest()
 
 
-def base_configuration():
-    """What HyperConverged always configures, as far as a migration is concerned."""
-    return {"developerConfiguration": {"cpuAllocationRatio": 10, "memoryOvercommit": 100,
-                                       "featureGates": ["CPUManager", "HypervStrictCheck", "VMPersistentState"]}}
+def base_configuration(generation):
+    """What HyperConverged configures by itself, as far as a migration is concerned."""
+    known = {"developerConfiguration": {"cpuAllocationRatio": 10, "memoryOvercommit": 100,
+                                        "featureGates": ["CPUManager", "HypervStrictCheck", "VMPersistentState"]}}
+    return known if generation.console_log else dict(known, virtualMachineOptions={"disableSerialConsoleLog": {}})
 
 
 def settle(store, generation, now):
@@ -99,16 +100,31 @@ def settle(store, generation, now):
         kubevirt = store.create(KUBEVIRT, {
             "apiVersion": "kubevirt.io/v1", "kind": "KubeVirt",
             "metadata": {"name": objects.KUBEVIRT_NAME, "namespace": ns},
-            "spec": wanted_spec(hco, {"configuration": base_configuration()}) if hco else {
-                "configuration": base_configuration()},
+            "spec": wanted_spec(hco, {"configuration": base_configuration(generation)}) if hco else {
+                "configuration": base_configuration(generation)},
         })
     key = key_of(kubevirt)
-    store.modify(KUBEVIRT, *key, lambda new: _deployed(new, generation, now))
+    store.modify(KUBEVIRT, *key, lambda new: deployed(new, generation, now))
     if hco is not None:
-        store.modify(HCO, *key_of(hco), lambda new: _hco_status(new, store.get(KUBEVIRT, *key), generation, now))
+        store.modify(HCO, *key_of(hco), lambda new: hco_status(new, store.get(KUBEVIRT, *key), generation, now))
 
 
-def _deployed(kubevirt, generation, now):
+def rolling(kubevirt, generation, now):
+    """KubeVirt's status (in place) while a change of its spec is under way (facts 10.10, 10.11)."""
+    state, target = kubevirt["status"], deployment_id(kubevirt["spec"])
+    # A network that was taken back before it was everywhere rolls the pods back as well.
+    rolls = {target} != {state.get("observedDeploymentID"), state.get("targetDeploymentID")}
+    state["targetDeploymentID"] = target
+    reason, text = ("UpdateInProgress", "Transitioning from previous version") if rolls else (
+        "DeploymentInProgress", "Deploying version %s" % generation.kubevirt)
+    set_condition(kubevirt, "Available", rolls, reason, text, now)
+    set_condition(kubevirt, "Progressing", True, reason, text, now)
+    set_condition(kubevirt, "Degraded", rolls, reason, text, now)
+    return rolls
+
+
+def deployed(kubevirt, generation, now):
+    """KubeVirt's status (in place) when all is rolled out."""
     state = kubevirt.setdefault("status", {})
     identity = deployment_id(kubevirt["spec"])
     state.update(
@@ -124,7 +140,7 @@ def _deployed(kubevirt, generation, now):
     set_condition(kubevirt, "Created", True, "AllResourcesCreated", "All resources were created.", now)
 
 
-def _hco_status(hco, kubevirt, generation, now, healthy=None):
+def hco_status(hco, kubevirt, generation, now, healthy=None):
     """HyperConverged's status, from KubeVirt's conditions; ``healthy`` True skips reading them (facts 10.9)."""
     rows = {row["type"]: row for row in ((kubevirt or {}).get("status") or {}).get("conditions") or []}
     found = {"Available": "True", "Progressing": "False", "Degraded": "False"} if healthy else {
@@ -216,7 +232,7 @@ class HyperConverged:
         if wrote:
             self.store.modify(KUBEVIRT, *key_of(current), lambda new: new.update(spec=spec))
         # In the round that wrote the CR its conditions are not read: healthy, and nothing rolled out yet (facts 10.9).
-        self.store.modify(HCO, *key, lambda new: _hco_status(
+        self.store.modify(HCO, *key, lambda new: hco_status(
             new, self.world.kubevirt(), self.world.generation, now, healthy=wrote or None))
         if wrote:
             self.hco.add(key)
@@ -241,26 +257,14 @@ class HyperConverged:
         state = (kubevirt or {}).get("status") or {}
         if kubevirt is None or state.get("observedGeneration") == kubevirt["metadata"]["generation"]:
             return
-        now, target = self.world.stamp(), deployment_id(kubevirt["spec"])
-        # A network that was taken back before it was everywhere rolls the pods back as well.
-        rolls = {target} != {state.get("observedDeploymentID"), state.get("targetDeploymentID")}
         self._settling += 1
-        turn = self._settling
-
-        def moving(new):
-            new["status"]["targetDeploymentID"] = target
-            reason, text = ("UpdateInProgress", "Transitioning from previous version") if rolls else (
-                "DeploymentInProgress", "Deploying version %s" % self.world.generation.kubevirt)
-            set_condition(new, "Available", rolls, reason, text, now)
-            set_condition(new, "Progressing", True, reason, text, now)
-            set_condition(new, "Degraded", rolls, reason, text, now)
-
-        self.store.modify(KUBEVIRT, *key, moving)
-        if rolls:
+        turn, rolls = self._settling, []
+        self.store.modify(KUBEVIRT, *key, lambda new: rolls.append(rolling(new, self.world.generation, self.world.stamp())))
+        if rolls[-1]:
             self.handlers.begin(lambda: self._settled(key, turn))
         else:
             self.world.later(*CONFIG_SETTLES, lambda: self._settled(key, turn))
 
     def _settled(self, key, turn):
         if turn == self._settling:  # else a later change has taken over
-            self.store.modify(KUBEVIRT, *key, lambda new: _deployed(new, self.world.generation, self.world.stamp()))
+            self.store.modify(KUBEVIRT, *key, lambda new: deployed(new, self.world.generation, self.world.stamp()))

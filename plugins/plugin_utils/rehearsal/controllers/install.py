@@ -27,6 +27,7 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.con
     NetworkProbes,
 )
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.nodes import Nodes
+from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.quota import Quotas
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.scheduler import Scheduler
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.subresources import (
     Subresources,
@@ -70,6 +71,7 @@ def install(store, api, generation, seed=0, script=()):
     if generation.guest_budgets:
         world.guest_budgets = GuestBudgets(world)
     world.budgets = Budgets(world)
+    Quotas(world)
     Workloads(world)
     world.evacuation = Evacuation(world, world.migrations)
     WorkloadUpdates(world, world.migrations)

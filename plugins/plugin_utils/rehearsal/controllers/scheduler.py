@@ -12,6 +12,7 @@ with the most of what the pod asks is taken, after preferred node affinity.
 
 from __future__ import annotations
 
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.capacity import pod_requests
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.target_pod import quantity
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers.world import (
     Loop,
@@ -137,7 +138,7 @@ class Scheduler:
     def _requests(self, pod):
         known = self._asked.get(pod["metadata"]["uid"])
         if known is None:
-            known = self._asked[pod["metadata"]["uid"]] = pod_requests(pod)
+            known = self._asked[pod["metadata"]["uid"]] = {key: value or 0 for key, value in pod_requests(pod).items()}
         return known
 
     def _has_neighbour(self, term, pod, node):
@@ -164,15 +165,6 @@ class Scheduler:
 
 
 # -- rules -----------------------------------------------------------------------
-
-
-def pod_requests(pod):
-    """The sum of what a pod's containers request."""
-    total = {}
-    for container in pod["spec"].get("containers") or []:
-        for key, value in ((container.get("resources") or {}).get("requests") or {}).items():
-            total[key] = total.get(key, 0) + quantity(value, 1000 if key == "cpu" else 1)
-    return total
 
 
 def untolerated(node, tolerations):

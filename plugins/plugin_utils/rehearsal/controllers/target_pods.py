@@ -18,10 +18,11 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.con
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.objects import KNOB, owner
 
 HOSTNAME = "kubernetes.io/hostname"
+OVERHEAD = "kubevirt.io/memory-overhead-bytes"
 
 
 class HostModelUnknown(Exception):
-    """The source node has no host model label, so the target pod cannot be rendered (facts 3.5)."""
+    """The source node has no host model label, and this release makes no target pod then (facts 3.5)."""
 
 
 def quantities(wanted):
@@ -32,21 +33,25 @@ def quantities(wanted):
 def launcher(vmi, generation, config):
     """The pod that starts a guest."""
     meta, spec = vmi["metadata"], vmi["spec"]
-    wanted = quantities(target_pod.requests(vmi, generation.name, config))
+    wanted = quantities(target_pod.compute_requests(vmi, generation.name, config))
+    wanted["ephemeral-storage"] = target_pod.EPHEMERAL_STORAGE
     limits = {key: value for key, value in wanted.items() if key.startswith(("hugepages-", "devices.kubevirt.io/"))}
     if target_pod.dedicated_cpus(vmi):
         limits.update(cpu=wanted["cpu"], memory=wanted["memory"])
     affinity = dict(spec.get("affinity") or {})
+    overhead = {OVERHEAD: str(target_pod.memory_overhead(vmi, generation.name, config))} if generation.overhead_report else {}
     forbidden = [{"key": label, "operator": "DoesNotExist"} for label in target_pod.forbidden_labels(vmi)]
     if forbidden:
         affinity["nodeAffinity"] = _also_required(affinity.get("nodeAffinity"), forbidden)
     labels = dict(meta.get("labels") or {})
     labels.update({"kubevirt.io": "virt-launcher", CREATED_BY: meta["uid"], "vm.kubevirt.io/name": meta["name"][:63]})
+    if generation.guest_id_label:
+        labels["vmi.kubevirt.io/id"] = meta["name"][:63]
     pod = {
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
             "generateName": "virt-launcher-%s-" % meta["name"], "namespace": meta["namespace"], "labels": labels,
-            "annotations": {"kubevirt.io/domain": meta["name"]}, "ownerReferences": [owner(vmi)],
+            "annotations": dict({"kubevirt.io/domain": meta["name"]}, **overhead), "ownerReferences": [owner(vmi)],
         },
         "spec": {
             "containers": [{"name": "compute", "image": "virt-launcher:" + generation.kubevirt,
@@ -57,6 +62,10 @@ def launcher(vmi, generation, config):
         },
         "status": {"phase": "Pending", "qosClass": "Guaranteed" if target_pod.dedicated_cpus(vmi) else "Burstable"},
     }
+    beside = target_pod.console_log(vmi, config)
+    if beside:
+        pod["spec"]["initContainers"] = [{"name": target_pod.CONSOLE_LOG, "image": "virt-launcher:" + generation.kubevirt,
+                                          "restartPolicy": "Always", "resources": beside}]
     given = {"affinity": affinity, "tolerations": spec.get("tolerations"),
              "topologySpreadConstraints": spec.get("topologySpreadConstraints"),
              "priorityClassName": spec.get("priorityClassName")}
@@ -76,7 +85,7 @@ def migration_target(vmi, vmim, source_pod, source_node, generation, config):
     own = (source_pod or {}).get("spec", {}).get("nodeSelector") or {}
     selector = dict((vmim["spec"].get("addedNodeSelector") or {}), **pod["spec"]["nodeSelector"])
     if target_pod.cpu_model(vmi, config) == "host-model":
-        host = target_pod.host_model_selector(labels, own)
+        host = target_pod.host_model_selector(labels, own, generation.name)
         if host is None:
             raise HostModelUnknown(vmi["metadata"]["name"])
         selector.update(host)
