@@ -270,10 +270,11 @@ def test_quota_keeps_it_pending_and_says_so(near):
     held = steps.migration(name)
     assert held["status"]["phase"] == "Pending"
     row = held["status"]["conditions"][0]
-    assert row["type"] == "migrationRejectedByResourceQuota" and "exceeded quota: tight" in row["message"]
+    assert row["type"] == "migrationRejectedByResourceQuota" and row["status"] == "True" and not {"reason", "message"} & set(row)
+    assert any("exceeded quota: tight" in event["message"] for event in steps.events("FailedCreate"))
     steps.api.patch(path_of("v1", "resourcequotas", "default", "tight"), {"spec": {"hard": {"requests.memory": "64Gi"}}})
     done = steps.until_phase(name, "Succeeded")
-    assert not [row for row in done["status"]["conditions"] if row["type"] == "migrationRejectedByResourceQuota"]
+    assert not [row for row in done["status"].get("conditions") or [] if row["type"] == "migrationRejectedByResourceQuota"]
 
 
 def test_migration_network_shows_in_the_address(near):

@@ -454,7 +454,7 @@ def test_one_that_kubevirt_does_not_begin(cluster):
     done = run(c, away_from=["node-a"], queue_timeout="5min", **VM1)
     row = done.rows["vm-1"]
     assert row["outcome"] == "queued_too_long" and row["seconds"]["prepare"] is None
-    assert "it waited 5 min and KubeVirt did not begin" in done.message
+    assert "it waited 5 min and KubeVirt did not begin" in done.message and "exceeded quota: small" in done.message
     assert not [vmim for vmim in vmims(c) if migration.phase(vmim) not in migration.FINAL]
 
 

@@ -243,9 +243,11 @@ def test_a_pod_that_was_given_up_is_told_by_the_time_it_was_given(waited, code):
 
 
 def test_quota_is_seen_in_the_condition():
-    held = vmim("Pending", conditions=[{"type": "migrationRejectedByResourceQuota", "status": "True", "message": "too big"}])
+    held = vmim("Pending", conditions=[{"type": "migrationRejectedByResourceQuota", "status": "True"}])
     assert causes.name_cause(vmi("a"), held, UID)["code"] == "quota"
-    assert "too big" in causes.queued_too_long(held, 1800)["message"]
+    assert "migrationRejectedByResourceQuota" in causes.queued_too_long(held, 1800)["message"]
+    told = [event("FailedCreate", "Error creating pod: pods is forbidden: exceeded quota: tight, requested: pods=1, used: pods=2")]
+    assert "exceeded quota: tight" in causes.queued_too_long(held, 1800, told)["message"]
 
 
 @pytest.mark.parametrize(("seconds", "granted", "code"), [(300, 300, "not_converging"), (299, 3000, "stalled"), (300, None, "stalled")])

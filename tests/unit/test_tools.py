@@ -90,21 +90,6 @@ def test_required_skips_become_failures(suite, capsys):
     assert second.failed == 1
 
 
-@pytest.mark.parametrize("cluster, name, test", [
-    ("lab", "lab-kubernetes", "kubernetes/test_lab.py::test_kwok_plays_the_kubelet_and_the_scheduler_places"),
-    ("kubevirt", "lab-kubevirt", "kubevirt/test_kubevirt_lab.py::test_kubevirts_own_api_is_served")])
-def test_a_lab_that_is_not_built_is_skipped_by_its_name_and_can_be_required(suite, tmp_path, cluster, name, test):
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={tmp_path / 'part'}.xml",
-               str(TOOLS.parent / "lab" / test)]
-    alone = dict.fromkeys(("PYTEST_ADDOPTS", "KUBEBUILDER_ASSETS", "BIGVM_LAB"), "")
-    alone.update(BIGVM_CLUSTER=cluster, BIGVM_CACHE=str(tmp_path / "cache"))
-    result = suite.run(suite.Part("part", command, suite.by_pytest, alone), 60)
-    assert (result.passed, result.failed, len(result.skipped)) == (0, 0, 1), result.output
-    assert name in result.skipped[0] and "not built: etcd" in result.skipped[0]
-    suite.require([result], [name])
-    assert result.failed == 1
-
-
 def test_nothing_of_the_developers_clusters_gets_into_a_part(suite, monkeypatch):
     monkeypatch.setenv("K8S_AUTH_HOST", "https://production.example.com")
     monkeypatch.setenv("KUBECONFIG", "/tmp/production")

@@ -177,7 +177,10 @@ class Follower:
         if pause and now >= pause[0]:
             self._ending.give_up(move, now, pause[1], "aborted", always=True)
         elif limit and now >= limit[0]:
-            self._ending.give_up(move, now, limit[1], limit[2])
+            cause = limit[1]
+            if limit[2] == "queued_too_long":  # what exactly holds it is worth a look at events, once
+                cause = causes.queued_too_long(move.vmim, self._survey.times["queue_timeout"], self._evidence(move)[1])
+            self._ending.give_up(move, now, cause, limit[2])
 
     def _gate(self, move):
         """Why it must not go on now that it is known what it is (:mod:`..domain.handoff`), or None.

@@ -330,10 +330,13 @@ def partner_moving(vmim, seconds):
         "Wait for the end of that migration, then run again, or raise queue_timeout.")
 
 
-def queued_too_long(vmim, seconds):
-    """Created, and not begun by KubeVirt."""
+def queued_too_long(vmim, seconds, events=()):
+    """Created, and not begun by KubeVirt, whose conditions say which kind of thing holds it, and events what exactly."""
     held = "; ".join(row.get("message") or row.get("type") for row in (vmim.get("status") or {}).get("conditions") or []
                      if row.get("status") == "True")
+    refused = [event["message"] for event in events if "exceeded quota" in (event.get("message") or "")]
+    if refused:
+        held = refused[-1].rstrip(".")
     return cause_of(
         "queued_too_long",
         "it waited %s and KubeVirt did not begin%s" % (format_duration(seconds), " (%s)" % held if held else ""),

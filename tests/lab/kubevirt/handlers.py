@@ -173,7 +173,7 @@ class Handlers:
         elif fail == "libvirt-error":
             self._failed(vmi, LIBVIRT_ERROR)
         elif fail == "target-pod-down":
-            self._end_pod(vmi["metadata"]["namespace"], state["targetPod"])
+            self._end_pod(vmi["metadata"]["namespace"], state["targetPod"], "Failed")
         elif seconds >= needed and fail != "never-converges":
             self._flip(vmi, state)
 
@@ -194,11 +194,11 @@ class Handlers:
         """The launcher without the guest ends; the target's label goes."""
         left = state.get("targetPod") if state.get("failed") else state.get("sourcePod")
         if left:
-            self._end_pod(vmi["metadata"]["namespace"], left)
+            self._end_pod(vmi["metadata"]["namespace"], left, "Failed" if state.get("failed") else "Succeeded")
         if TARGET_LABEL in (vmi["metadata"].get("labels") or {}) and not state.get("failed"):
             self._write(vmi, {}, by=state["targetNode"], labels={TARGET_LABEL: None})
 
-    def _end_pod(self, namespace, name):
+    def _end_pod(self, namespace, name, phase):
         """In the kubelet's place: the launcher's process has ended."""
         path = POD % (namespace, name)
         try:
@@ -208,9 +208,9 @@ class Handlers:
         if pod["status"].get("phase") == "Running":
             rows = [dict(row, status="False") if row["type"] in ("Ready", "ContainersReady") else row
                     for row in pod["status"].get("conditions") or []]
-            ended = [dict(row, ready=False, state={"terminated": {"exitCode": 0, "reason": "Completed"}})
-                     for row in pod["status"].get("containerStatuses") or []]
-            self.admin.patch(path + "/status", {"status": {"phase": "Succeeded", "conditions": rows, "containerStatuses": ended}})
+            how = {"exitCode": 0, "reason": "Completed"} if phase == "Succeeded" else {"exitCode": 1, "reason": "Error"}
+            ended = [dict(row, ready=False, state={"terminated": how}) for row in pod["status"].get("containerStatuses") or []]
+            self.admin.patch(path + "/status", {"status": {"phase": phase, "conditions": rows, "containerStatuses": ended}})
 
     def _write(self, vmi, status, by=None, **metadata):
         """Change a VMI as it was read, as its node's virt-handler or another's; a change meanwhile is a Conflict."""

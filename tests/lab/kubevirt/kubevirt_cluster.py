@@ -19,7 +19,7 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal imp
 
 GV = "kubevirt.io/v1"
 RELEASE = "1.9"
-LONGEST = 6.0
+LONGEST = 3.0
 STAGE = {}  # what the lab holds now: topology, and what was seen once it was up
 PASSING = ("kubevirt.io/heartbeat", "node.alpha.kubernetes.io/ttl", "volumes.kubernetes.io/controller-managed-attach-detach")
 GIVEN = ("cpus", "hugepages", "dedicated_cpus", "machine_type", "model", "eviction_strategy", "node_selector", "tolerations",
@@ -47,9 +47,9 @@ class KubevirtCluster(LabCluster):
         """Nodes, VMs and settings of a topology of the embedded cluster's; what the last test left as it was is kept."""
         if STAGE.get("topology") == name and STAGE["seen"] == self._seen():
             return
-        self.clear(nodes=STAGE.get("topology") != name or STAGE["seen"]["nodes"] != self._seen()["nodes"])
-        STAGE.clear()
         wanted = topologies.load(name, (), RELEASE)
+        self.clear(nodes=STAGE.get("nodes") != wanted.nodes or STAGE["seen"]["nodes"] != self._seen()["nodes"])
+        STAGE.clear()
         if wanted.live_migration:
             self.configure(**wanted.live_migration)
         there = {node["metadata"]["name"] for node in self.api.list("/api/v1/nodes").items}
@@ -57,7 +57,7 @@ class KubevirtCluster(LabCluster):
         self.add_nodes(*[node for node in wanted.nodes if node["name"] not in there])
         for node in sorted({vm["node"] for vm in wanted.vms if vm.get("node")}):
             self.add_vms(node, *[vm for vm in wanted.vms if vm.get("node") == node])
-        STAGE.update(topology=name, seen=self._seen())
+        STAGE.update(topology=name, nodes=wanted.nodes, seen=self._seen())
 
     def _seen(self):
         """All that a test may have changed."""

@@ -100,13 +100,13 @@ class Evacuation:
         name = "%s/%s" % key_of(vmi)
         if strategy == "LiveMigrate" and not movable:
             raise refusal('VMI "%s" is configured with an eviction strategy but is not live-migratable' % name)
+        text, asked = 'Eviction triggered evacuation of VMI "%s"' % name, vmi["status"].get("evacuationNodeName")
+        if asked and self.world.generation.refuses_repeats:
+            raise refusal("Evacuation in progress: " + text)
         if pod["spec"].get("nodeName") != vmi["status"].get("nodeName"):  # also the old pod, just after the hand-over
             raise refusal("Eviction request for target Pod")
-        text = 'Eviction triggered evacuation of VMI "%s"' % name
-        if vmi["status"].get("evacuationNodeName"):
-            if not self.world.generation.refuses_repeats:
-                return  # the guest's budget has the word
-            raise refusal("Evacuation in progress: " + text)
+        if asked:
+            return  # the guest's budget has the word
         if not dry_run:
             self._mark(vmi, pod, body)
         raise refusal(text)
@@ -176,11 +176,15 @@ class Evacuation:
     def cancel(self, vmi, node, dry_run):
         """evacuate/cancel: the guest is no longer asked to leave (facts 7.5, 9.6).
 
-        :param node: evacuationNodeName as the caller knows it, or None; another one is a conflict.
+        :param node: evacuationNodeName as the caller knows it; the one it is must be named, or the patch fails.
         """
         marked = vmi["status"].get("evacuationNodeName")
-        if node and node != marked:
-            raise status.ApiStatus(409, message="evacuationNodeName is %s, not %s" % (marked or "not set", node))
+        if self._tainted(marked or vmi["status"].get("nodeName")):
+            raise status.bad_request('Node "%s" has NodeDrainTaintKey' % (marked or vmi["status"]["nodeName"]))
+        if not marked:
+            return
+        if node != marked:
+            raise status.ApiStatus(500, message="Internal error occurred: the server rejected our request due to an error in our request")
 
         def free(new):
             new["status"].pop("evacuationNodeName", None)

@@ -73,4 +73,4 @@ class Subresources:
         body = request.json({}) or {}
         dry_run = request.dry_run or "All" in (body.get("dryRun") or [])
         self.evacuation.cancel(vmi, body.get("evacuationNodeName"), dry_run)
-        return 202, ""
+        return 200, ""

@@ -36,6 +36,11 @@ def launcher(vmi, generation, config):
     wanted = quantities(target_pod.compute_requests(vmi, generation.name, config))
     wanted["ephemeral-storage"] = target_pod.EPHEMERAL_STORAGE
     limits = {key: value for key, value in wanted.items() if key.startswith(("hugepages-", "devices.kubevirt.io/"))}
+    most = (spec["domain"].get("resources") or {}).get("limits") or {}
+    if most.get("cpu"):
+        limits["cpu"] = most["cpu"]
+    if most.get("memory"):
+        limits["memory"] = str(target_pod.quantity(most["memory"]) + target_pod.memory_overhead(vmi, generation.name, config))
     if target_pod.dedicated_cpus(vmi):
         limits.update(cpu=wanted["cpu"], memory=wanted["memory"])
     affinity = dict(spec.get("affinity") or {})

@@ -245,9 +245,10 @@ class Migrations:
             return
         except quota.QuotaExceeded as exc:
             said = str(exc)
-            self.world.event(vmi, "FailedCreate", "the target pod was refused: %s" % said, "Warning")
-            self.store.modify(VMIM, *key_of(vmim), lambda new: set_condition(
-                new, quota.CONDITION, True, "MigrationRejectedByResourceQuota", said, self.world.stamp()))
+            self.world.event(vmi, "FailedCreate", "Error creating pod: %s" % said, "Warning")
+            if not has_condition(vmim, quota.CONDITION):  # which says no more than that
+                row = {"type": quota.CONDITION, "status": "True", "lastProbeTime": self.world.stamp(), "lastTransitionTime": None}
+                self.store.modify(VMIM, *key_of(vmim), lambda new: new["status"].setdefault("conditions", []).append(row))
             self._again(vmim, 15)
             return
         made = self.store.create("pods", pod)
