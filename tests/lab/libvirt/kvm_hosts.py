@@ -50,10 +50,10 @@ class Lab:
         """How another host connects to it."""
         return self.status["hosts"][host]["from_other_hosts"]
 
-    def run(self, host, *command, check=True, **options):
+    def run(self, host, *command, check=True, timeout=180, **options):
         """A finished command on a host."""
         done = subprocess.run(machinery.inside(self.status, host, *command), capture_output=True, text=True, check=False,
-                              env=dict(os.environ, PATH=machinery.PATH, LC_ALL="C"), timeout=180, **options)
+                              env=dict(os.environ, PATH=machinery.PATH, LC_ALL="C"), timeout=timeout, **options)
         assert not check or done.returncode == 0, done.stderr
         return done
 
@@ -66,14 +66,14 @@ class Lab:
         """What virsh prints."""
         return self.run(host, "virsh", "-q", *words, check=check).stdout.strip()
 
-    def module(self, host, module, /, _before="", **options):
+    def module(self, host, module, /, _before="", _within=180, **options):
         """The result of one of our modules, run on a host.
 
-        :param _before: a folder to look for Python modules in first.
+        :param _before: a folder to look for Python modules in first. ``_within``: seconds that it may take.
         """
         path = os.pathsep.join(filter(None, [_before, self._python_path]))
         done = self.run(host, "env", "PYTHONPATH=" + path, "PYTHONDONTWRITEBYTECODE=1", install.SYSTEM_PYTHON, "-m",
-                        MODULES + module, input=json.dumps({"ANSIBLE_MODULE_ARGS": options}), check=False)
+                        MODULES + module, input=json.dumps({"ANSIBLE_MODULE_ARGS": options}), check=False, timeout=_within)
         assert done.stdout.strip().startswith("{"), done.stdout + done.stderr
         result = json.loads(done.stdout)
         assert "exception" not in result, result["exception"]
