@@ -302,6 +302,7 @@ def host(name, place, older, channel):
     pid = os.readlink("/proc/self")  # as the machine's /proc, still mounted, numbers us
     run("mount", "--make-rprivate", "/")
     run("mount", "-t", "proc", "proc", "/proc")
+    run("mount", "-t", "sysfs", "sysfs", "/sys")  # with this host's own network devices
     shutil.rmtree(own / "run", ignore_errors=True)
     (own / "run").mkdir(parents=True)
     run("mount", "--bind", own / "run", "/run")
