@@ -23,6 +23,20 @@ LONGEST = 30 * 86400  # seconds that a job may take; its own timeout is the one 
 FIRST, LONGEST_PAUSE = 0.3, 5.0  # seconds between looks: soon for a small guest, seldom for one that takes an hour
 
 
+GRACE = 5  # looks at a job without anybody before it is given up: its result is written a moment after its end
+DEAD = ("The job that moved %s on its host has ended without a result: it was killed, or the host went down. Where the guest is was not "
+        "seen. Run the same task again: it finds the guest, and follows a migration that is still under way.")
+
+
+def alive(job, lines):
+    """The shell command that ends well while a job is not finished and its module holds its file of lines.
+
+    After a crash or a reboot of the host the job's file says "not finished" for ever. A host without flock is believed.
+    """
+    job, lines = _quoted(job), _quoted(lines)
+    return "grep -Eq '\"finished\": *(0|false)' %s && { test ! -e %s || ! flock -n %s true; }" % (job, lines, lines)
+
+
 class ActionModule(ActionBase):
     """Starts, looks, ends."""
 
@@ -53,13 +67,13 @@ class ActionModule(ActionBase):
 
     def _follow(self, job, folder, lines, task_vars):
         """Show what is new until the job has ended; its result."""
-        shown, pause = 0, FIRST
+        shown, pause, without = 0, FIRST, 0
         try:
             while True:
                 time.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 1.3)
                 shown = self._show(lines, shown)
-                if not self._ended(folder, job):
+                if not self._ended(folder, job, lines):
                     continue
                 status = self._execute_module(module_name="ansible.legacy.async_status", task_vars=task_vars,
                                               module_args={"jid": job, "_async_dir": folder})
@@ -68,6 +82,9 @@ class ActionModule(ActionBase):
                     self._execute_module(module_name="ansible.legacy.async_status", task_vars=task_vars,
                                          module_args={"jid": job, "mode": "cleanup", "_async_dir": folder})
                     return _cleaned(status)
+                without += 1
+                if without == GRACE:
+                    return dict(failed=True, changed=False, msg=DEAD % self._task.args.get("name"))
         finally:
             self._remove(lines)
 
@@ -79,10 +96,9 @@ class ActionModule(ActionBase):
             display.display(line)
         return shown + len(new)
 
-    def _ended(self, folder, job):
-        """Whether the job's file says so. One small command, since asking properly starts a Python on the host."""
-        path = _quoted("%s/%s" % (folder.rstrip("/"), job))
-        done = self._low_level_execute_command("grep -Eq '\"finished\": *(0|false)' %s" % path, sudoable=True)
+    def _ended(self, folder, job, lines):
+        """Whether the job's file says so, or nobody works on it any more. One small command: asking properly starts a Python there."""
+        done = self._low_level_execute_command(alive("%s/%s" % (folder.rstrip("/"), job), lines), sudoable=True)
         return done.get("rc") != 0
 
     def _remove(self, lines):

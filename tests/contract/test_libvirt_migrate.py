@@ -7,6 +7,9 @@
 
 from __future__ import annotations
 
+import gc
+import subprocess
+
 import pytest
 
 from ansible_collections.bigvm.live_migration.plugins.action import libvirt_migrate as action
@@ -81,6 +84,27 @@ def test_lines_are_kept_in_a_file_as_they_come(tmp_path):
     lost("two")
     assert said == ["one", "two"] and "could not be written" in warned[0]
     assert teller(None, Task({}, NoHosts(), say=said.append)).__self__ is said
+
+
+def test_a_job_that_died_with_its_host_is_not_waited_for(tmp_path):
+    job, lines = tmp_path / "j 1", tmp_path / "lines"
+
+    def waits():
+        return subprocess.run(["sh", "-c", action.alive(str(job), str(lines))], check=False).returncode == 0
+
+    job.write_text('{"started": 1, "finished": 0}')
+    assert waits()  # its module has not begun yet
+    tell = teller(str(lines), Task({}, NoHosts()))
+    tell("at work")
+    assert waits()
+    del tell
+    gc.collect()
+    assert not waits()
+    assert lines.read_text() == "at work\n"
+    tell = teller(str(lines), Task({}, NoHosts()))
+    tell("still there")
+    job.write_text('{"started": 1, "finished": 1}')
+    assert not waits()
 
 
 def test_who_paused_a_guest_is_known_to_the_next_run(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import traceback
 
 from ansible.module_utils.basic import AnsibleModule
@@ -33,14 +34,22 @@ class Task:
 
 
 def teller(path, task):
-    """What appends each line to a file as it comes, and says it; a file that cannot be written to costs a warning, no more."""
+    """What appends each line to a file as it comes, and says it; a file that cannot be written to costs a warning, no more.
+
+    The file is locked as long as this lives: who reads it sees by that whether anybody is still at work.
+    """
     if not path:
+        return task.say
+    try:
+        file = open(path, "a", encoding="utf-8", buffering=1)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as exc:
+        task.warn("Lines could not be written to %s: %s." % (path, exc.strerror))
         return task.say
 
     def tell(line):
         try:
-            with open(path, "a", encoding="utf-8") as file:
-                file.write(line + "\n")
+            file.write(line + "\n")
         except OSError as exc:
             task.warn("Lines could not be written to %s: %s." % (path, exc.strerror))
         task.say(line)
