@@ -76,7 +76,7 @@ class Seeded:
                   SITE: self.site}
         beat = datetime.datetime.fromtimestamp(time.time(), datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         taints = [{"key": "example.com/big", "value": "true", "effect": "NoSchedule"}] if rng.random() < 0.15 else []
-        have = {"cpu": str(cpus), "memory": "%dGi" % memory, "pods": "110", "hugepages-1Gi": "%dGi" % pages,
+        have = {"cpu": str(cpus), "memory": "%dGi" % memory, "pods": "110", "ephemeral-storage": "100Gi", "hugepages-1Gi": "%dGi" % pages,
                 "devices.kubevirt.io/kvm": "1k", "devices.kubevirt.io/tun": "1k", "devices.kubevirt.io/vhost-net": "1k"}
         self._made("/api/v1/nodes", {"metadata": {"name": name, "labels": labels, "annotations": {
             "kwok.x-k8s.io/node": "fake", "kubevirt.io/heartbeat": beat}}, "spec": {"taints": taints},
