@@ -41,14 +41,8 @@ options:
     description: When the run will be over, as RFC 3339 with offset, such as V(2026-11-22T04:30:00+01:00).
     type: str
 extends_documentation_fragment:
+  - bigvm.live_migration.attributes.reads
   - kubernetes.core.k8s_auth_options
-attributes:
-  check_mode:
-    support: full
-    description: Nothing is changed in any case.
-  diff_mode:
-    support: none
-    description: Nothing is changed.
 requirements:
   - python >= 3.9
   - kubernetes >= 24.2.0

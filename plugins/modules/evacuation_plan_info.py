@@ -62,11 +62,6 @@ options:
     type: list
     elements: str
     default: []
-  critical:
-    description: VMs that are critical beside those that are by themselves, as C(namespace/name) or C(name).
-    type: list
-    elements: str
-    default: []
   acknowledge:
     description:
       - Dangers that are taken for critical guests, as in M(bigvm.live_migration.migrate_vmi). They are then warnings of the
@@ -120,16 +115,11 @@ options:
     type: list
     elements: float
 extends_documentation_fragment:
+  - bigvm.live_migration.attributes.reads
+  - bigvm.live_migration.critical_vms
   - bigvm.live_migration.dirty_rates
   - bigvm.live_migration.assumed_settings
   - kubernetes.core.k8s_auth_options
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Changes nothing.
 requirements:
   - python >= 3.9
   - kubernetes >= 24.2.0

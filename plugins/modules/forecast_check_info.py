@@ -31,13 +31,8 @@ options:
     description: Whether records of rehearsals count, too. Their times are those of a simulation.
     type: bool
     default: false
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Changes nothing.
+extends_documentation_fragment:
+  - bigvm.live_migration.attributes.reads
 seealso:
   - module: bigvm.live_migration.evacuation_plan_info
   - module: bigvm.live_migration.maintenance_record

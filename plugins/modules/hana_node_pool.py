@@ -124,6 +124,7 @@ options:
     type: str
     default: 2h
 extends_documentation_fragment:
+  - bigvm.live_migration.attributes.async
   - kubernetes.core.k8s_auth_options
 attributes:
   check_mode:
@@ -132,9 +133,6 @@ attributes:
   diff_mode:
     support: full
     description: The objects, the pool and the node.
-  async:
-    support: full
-    description: Works, without live progress.
 requirements:
   - python >= 3.9
   - kubernetes >= 24.2.0
@@ -189,7 +187,7 @@ lines:
   elements: str
 """
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import node_roll
+from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import node_roll, pool_roll
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.options import duration
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import run_module
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
@@ -225,14 +223,14 @@ def execute(task):
     params = task.params
     name, wanted, seconds = params["pool"], wanted_of(params), duration(params, "timeout")
     if params["state"] == "begun":
-        return node_roll.begin(task, name, params["run"], wanted, params["reboot_ok"])
+        return pool_roll.begin(task, name, params["run"], wanted, params["reboot_ok"])
     if params["state"] == "rolled":
         return node_roll.roll(task, name, params["run"], params["node"], seconds)
     if params["state"] == "returned":
         return node_roll.take_back(task, name, params["node"])
     if params["state"] == "withdrawn":
-        return node_roll.withdraw(task, name)
-    return {"ended": node_roll.end, "checked": node_roll.check}[params["state"]](task, name, wanted)
+        return pool_roll.withdraw(task, name)
+    return {"ended": pool_roll.end, "checked": pool_roll.check}[params["state"]](task, name, wanted)
 
 
 def wanted_of(params):

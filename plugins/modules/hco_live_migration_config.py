@@ -107,9 +107,6 @@ options:
         would change.
       - With O(state=restored), only a hold of this run is ended; without, that of any run.
     type: str
-  owner:
-    description: Who holds, for people who find the annotation. By default the user and host that run this.
-    type: str
   acknowledge:
     description:
       - What is known and accepted. V(gitops) writes although a repository keeps HyperConverged and will put its own
@@ -146,6 +143,7 @@ options:
     type: int
     default: 600
 extends_documentation_fragment:
+  - bigvm.live_migration.holding
   - kubernetes.core.k8s_auth_options
 attributes:
   check_mode:

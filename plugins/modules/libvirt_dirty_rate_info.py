@@ -23,9 +23,6 @@ options:
     type: list
     elements: str
     default: []
-  uri:
-    description: The connection of the host. By default the host that the module runs on.
-    type: str
   mode:
     description:
       - V(page-sampling) compares checksums of some pages. It costs the guest little.
@@ -65,13 +62,9 @@ options:
     description: Whether QEMU may slow the guest down.
     type: bool
     default: false
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Changes nothing.
+extends_documentation_fragment:
+  - bigvm.live_migration.attributes.reads
+  - bigvm.live_migration.libvirt_uri
 requirements:
   - python >= 3.9
   - libvirt's Python binding (python3-libvirt), 7.2 or newer, where the module runs; V(dirty-bitmap) and V(dirty-ring) need 8.1

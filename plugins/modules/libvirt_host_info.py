@@ -16,9 +16,6 @@ description:
   - Reads what a plan needs of a host that guests shall go to, and what is compared after the reboot of one that they left -
     size, free memory and huge pages, networks and storage pools, and each guest with what it takes.
 options:
-  uri:
-    description: The connection of the host. By default the host that the module runs on.
-    type: str
   peers:
     description:
       - Hosts that guests would move to from this one. Each is looked for from where the module runs, by the port of its libvirt
@@ -34,13 +31,9 @@ options:
       migrate_uri:
         description: Where memory would be sent, when that is another address.
         type: str
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Changes nothing.
+extends_documentation_fragment:
+  - bigvm.live_migration.attributes.reads
+  - bigvm.live_migration.libvirt_uri
 requirements:
   - python >= 3.9
   - libvirt's Python binding (python3-libvirt), where the module runs

@@ -43,13 +43,8 @@ options:
     type: list
     elements: str
     default: []
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Changes nothing.
+extends_documentation_fragment:
+  - bigvm.live_migration.attributes.reads
 requirements:
   - python >= 3.9
   - libvirt's Python binding (python3-libvirt), where the module runs

@@ -129,11 +129,6 @@ options:
   max_pause:
     description: How long KubeVirt may pause a guest to end its copy. After that the migration is cancelled.
     type: str
-  critical:
-    description: VMs that are critical beside those that are by themselves, as C(namespace/name) or C(name).
-    type: list
-    elements: str
-    default: []
   stop_file:
     description:
       - When this file exists, nothing more is started. What is under way is followed to its end, the other VMs are
@@ -190,6 +185,8 @@ options:
       - Id of the run, kept as label C(live-migration.bigvm.io/run) on what is created.
     type: str
 extends_documentation_fragment:
+  - bigvm.live_migration.attributes.async
+  - bigvm.live_migration.critical_vms
   - bigvm.live_migration.assumed_settings
   - kubernetes.core.k8s_auth_options
 attributes:
@@ -202,9 +199,6 @@ attributes:
   diff_mode:
     support: none
     description: What changes is where VMs run, which the result tells.
-  async:
-    support: full
-    description: Works, without live progress.
 requirements:
   - python >= 3.9
   - kubernetes >= 24.2.0

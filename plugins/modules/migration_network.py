@@ -105,6 +105,7 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import
     network_checks,
     network_render,
     network_state,
+    network_words,
 )
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import key_of
 
@@ -128,9 +129,8 @@ def _present(task, changes, writer):
     scene = node_network.look(task.api)
     failed = network_checks.failed(network_checks.before_writing(wanted, scene, task.params["acknowledge"]))
     if failed:
-        raise Refused("The migration network %s cannot be made: %s." % (wanted["name"], "; ".join(
-            "%s: %s. %s" % (row["name"], row["found"], row["remedy"].rstrip(".")) for row in failed)), node_network.NOTHING,
-            checks=failed)
+        raise Refused("The migration network %s cannot be made: %s." % (wanted["name"], network_words.against(failed)),
+                      node_network.NOTHING, checks=failed)
     if network_state.changes_under_use(wanted, scene) and not task.check_mode:
         raise Refused(
             "The migration network %s would be changed while virt-handler uses it; its pods keep what they have until they are made anew."

@@ -27,15 +27,9 @@ options:
         machine, pod or service network.
       - Without it nothing is judged, and only RV(network), RV(attached) and RV(nodes) are told.
 extends_documentation_fragment:
+  - bigvm.live_migration.attributes.reads
   - bigvm.live_migration.migration_network
   - kubernetes.core.k8s_auth_options
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Changes nothing.
 requirements:
   - python >= 3.9
   - kubernetes >= 24.2.0
@@ -106,6 +100,12 @@ state_lines:
   returned: success
   type: list
   elements: str
+plan:
+  description: What making it would do, and whom that disturbs, in words; empty without O(range).
+  returned: success
+  type: list
+  elements: str
+  sample: ['written: NodeNetworkConfigurationPolicy migration-network: ens4f0 with MTU 9000 on hana-a, hana-b']
 nodes:
   description: The nodes that run virt-handler.
   returned: success
@@ -119,7 +119,11 @@ network:
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster import network_options, node_network
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import run_module
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import network_checks, network_state
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import (
+    network_checks,
+    network_state,
+    network_words,
+)
 
 SPEC = dict(
     network_options.REQUEST,
@@ -134,13 +138,14 @@ def execute(task):
     told = {"changed": False, "nodes": scene["handlers"], "network": scene["network"],
             "attached": network_state.attachment_of(task.params, scene) is not None}
     if wanted is None:
-        return dict(told, possible=None, in_place=None, changes_under_use=False, checks=[], state=[], lines=[], state_lines=[])
+        return dict(told, possible=None, in_place=None, changes_under_use=False, checks=[], state=[], lines=[], state_lines=[],
+                    plan=[])
     checks = network_checks.before_writing(wanted, scene, task.params["acknowledge"])
     state = network_state.as_wanted(wanted, scene)
     return dict(
         told, checks=checks, state=state, possible=not network_checks.failed(checks), in_place=not network_checks.failed(state),
         changes_under_use=network_state.changes_under_use(wanted, scene), lines=network_checks.lines(checks),
-        state_lines=network_checks.lines(state))
+        state_lines=network_checks.lines(state), plan=network_words.plan_lines(wanted, scene))
 
 
 def main():

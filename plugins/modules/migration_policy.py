@@ -84,9 +84,6 @@ options:
   run:
     description: Id of the run that holds. Needed with O(state=held).
     type: str
-  owner:
-    description: Who holds, for people who find the policy. By default the user and host that run this.
-    type: str
   vms:
     description: The VMs to hold settings for, or to tell about with O(state=read).
     type: list
@@ -110,6 +107,7 @@ options:
       - Parallelism, O(ignore:progress_timeout) and O(ignore:network) are no fields of a policy and are refused here.
     type: dict
 extends_documentation_fragment:
+  - bigvm.live_migration.holding
   - bigvm.live_migration.assumed_settings
   - kubernetes.core.k8s_auth_options
 attributes:

@@ -45,6 +45,7 @@ options:
         another run has taken the node, no more is evicted.
     type: str
 extends_documentation_fragment:
+  - bigvm.live_migration.attributes.async
   - kubernetes.core.k8s_auth_options
 attributes:
   check_mode:
@@ -53,9 +54,6 @@ attributes:
   diff_mode:
     support: none
     description: What changes is where pods run, which the result tells.
-  async:
-    support: full
-    description: Works, without live progress.
 requirements:
   - python >= 3.9
   - kubernetes >= 24.2.0

@@ -34,14 +34,8 @@ options:
     type: str
     default: 30min
 extends_documentation_fragment:
+  - bigvm.live_migration.attributes.reads
   - kubernetes.core.k8s_auth_options
-attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Changes nothing.
 requirements:
   - python >= 3.9
   - kubernetes >= 24.2.0

@@ -57,9 +57,6 @@ options:
       - RV(seen) of the O(state=awaited) before; O(state=held) is then refused when somebody has taken the node since.
       - Without it, a node that this run holds already is simply kept.
     type: str
-  owner:
-    description: Who runs it, for people who find the annotation. By default the user and host that run this.
-    type: str
   adopt:
     description:
       - Whether the journal that another run left on the node is taken over. What it says about VMs and the earlier
@@ -96,6 +93,7 @@ options:
     type: dict
     default: {}
 extends_documentation_fragment:
+  - bigvm.live_migration.holding
   - kubernetes.core.k8s_auth_options
 attributes:
   check_mode:

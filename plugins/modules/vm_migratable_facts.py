@@ -53,11 +53,6 @@ options:
   node:
     description: The VMs that run on this node.
     type: str
-  critical:
-    description: VMs that are critical beside those that are by themselves, as C(namespace/name) or C(name).
-    type: list
-    elements: str
-    default: []
   detail:
     description:
       - With V(full), each VM also gets C(details), the particulars behind the codes, and all node names.
@@ -81,16 +76,12 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - bigvm.live_migration.attributes.reads
+  - bigvm.live_migration.critical_vms
   - bigvm.live_migration.dirty_rates
   - bigvm.live_migration.assumed_settings
   - kubernetes.core.k8s_auth_options
 attributes:
-  check_mode:
-    support: full
-    description: Reads only.
-  diff_mode:
-    support: none
-    description: Changes nothing.
   facts:
     support: full
     description: Returns the fact C(vm_migratable).

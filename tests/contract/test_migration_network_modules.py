@@ -210,6 +210,33 @@ def test_what_cannot_be_made_is_refused_before_anything_is_written(network, aske
     assert network.writes() == []
 
 
+def test_what_is_wrong_on_several_nodes_is_said_once(network):
+    with pytest.raises(Refused) as refusal:
+        network.make(mtu=9980)
+    assert "ens4f0 on nodes hana-a, hana-b, worker-1: its largest MTU is 9978" in str(refusal.value)
+    assert str(refusal.value).count("Ask for mtu") == 1
+
+
+def test_one_address_is_no_network(network):
+    with pytest.raises(BadInput, match="range 10.200.5.0 is one address, and not a network: write it like 10.200.5.0/24"):
+        network.make(range="10.200.5.0")
+
+
+def test_the_plan_says_what_is_written_and_whom_it_disturbs(network):
+    assert network.look()["plan"] == [
+        "written: NodeNetworkConfigurationPolicy migration-network: ens4f0 with MTU 9000 on hana-a, hana-b, worker-1",
+        "NMState does 1 node at a time, and puts a node back that loses the cluster",
+        "written: NetworkAttachmentDefinition openshift-cnv/migration-network: macvlan on ens4f0, addresses of 10.200.5.0/24",
+        "HyperConverged: its network becomes migration-network",
+        "virt-handler is made anew on 3 nodes, once no migration runs", "no node reboots, no guest stops"]
+    network.make()
+    assert network.look()["plan"][0].startswith("HyperConverged")
+    network.use()
+    assert network.look()["plan"] == ["network migration-network: as wanted, nothing to do"]
+    changed = network.look(mtu=8000)["plan"]
+    assert changed[0] == "migrations go over the pod network while migration-network is changed" and "MTU 8000" in changed[1]
+
+
 def test_a_card_that_is_used_already_is_left_to_its_user(near, tmp_path):
     topology = tmp_path / "used.yml"
     topology.write_text("""

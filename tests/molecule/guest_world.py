@@ -5,9 +5,10 @@
 
 """A guest for roles that change a machine: this machine under an overlay, in namespaces of its own, with the real TuneD.
 
-    guest_world.py why-not      prints what is missing here, nothing when it can run
-    guest_world.py up DIR       starts it; DIR/python is then an interpreter inside it, DIR/tmp is seen on both sides
-    guest_world.py down DIR     ends it and puts the kernel's values back
+    guest_world.py why-not         prints what is missing here, nothing when it can run
+    guest_world.py up DIR [newer]  starts it; DIR/python is then an interpreter inside it, DIR/tmp is seen on both sides;
+                                   newer: with the TuneD of the next Debian, which is one after the change to madvise
+    guest_world.py down DIR        ends it and puts the kernel's values back
 
 Files: an overlay over ``/``; what is written is gone at the end. Packages come from Debian, once, into a layer in the cache.
 Kernel: ``/sys`` and ``/proc/sys`` are read-only but for KERNEL, whose values are noted before and put back by a guardian that
@@ -18,7 +19,6 @@ of the guest's own. STAND_INS are files in place of what nobody may change for a
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -28,18 +28,17 @@ import sys
 import time
 from pathlib import Path
 
-CACHE = Path(os.environ.get("BIGVM_CACHE") or Path.home() / ".cache" / "bigvm")
+from debian_layer import CACHE, PATH, layer, why_not
+
 SAVED = CACHE / "guest-kernel.json"
 PACKAGES = ["tuned", "dbus", "python3-apt"]
-PROGRAMS = ["apt-get", "unshare", "nsenter", "mount", "chroot", "setpriv"]
 THP = "/sys/kernel/mm/transparent_hugepage"
 KERNEL = ["/proc/sys/vm/swappiness", "/proc/sys/vm/dirty_ratio", "/proc/sys/vm/dirty_bytes", "/proc/sys/vm/dirty_background_ratio",
           "/proc/sys/vm/dirty_background_bytes", "/proc/sys/kernel/numa_balancing", THP + "/enabled"]
 OWN = ["/proc/sys/kernel/sem"]
 STAND_INS = ["/sys/devices/system/clocksource/clocksource0/current_clocksource"]
 LONGEST = 900  # seconds after which the guest ends by itself
-PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-INIT_SCRIPT = """#!/bin/sh
+FILES = {"/etc/init.d/tuned": """#!/bin/sh
 ### BEGIN INIT INFO
 # Provides: tuned
 # Required-Start: $remote_fs
@@ -56,59 +55,7 @@ case "$1" in
   restart) "$0" stop; "$0" start ;;
   status) start-stop-daemon --status --pidfile $pid ;;
 esac
-"""
-
-
-def why_not():
-    """What is missing, as a sentence, or an empty text."""
-    if not sys.platform.startswith("linux") or os.geteuid() != 0:
-        return "the guest for hana_guest_tuning needs root on Linux (namespaces, an overlay)"
-    missing = [name for name in PROGRAMS if not shutil.which(name)]
-    if missing:
-        return "the guest for hana_guest_tuning needs the programs %s (Debian)" % ", ".join(missing)
-    probe = subprocess.run(["unshare", "--mount", "--pid", "--ipc", "--fork", "sh", "-c", (
-        "set -e; d=$(mktemp -d); trap 'rmdir $d' EXIT; mount -t tmpfs t $d; mkdir $d/u $d/w $d/m;"
-        "mount -t overlay o -o lowerdir=/,upperdir=$d/u,workdir=$d/w $d/m; umount $d/m; umount $d")],
-        capture_output=True, text=True, check=False)
-    return "" if probe.returncode == 0 else "the guest for hana_guest_tuning needs an overlay over /: %s" % probe.stderr.strip()[-200:]
-
-
-# -- the layer with the packages ----------------------------------------------
-
-BUILD = """set -e
-d="$1"; shift
-mount -t tmpfs tmpfs "$d"; mkdir "$d/u" "$d/w" "$d/m"
-mount -t overlay overlay -o "lowerdir=/,upperdir=$d/u,workdir=$d/w" "$d/m"
-mount -t proc proc "$d/m/proc"; mount --rbind /dev "$d/m/dev"; mount -t tmpfs tmpfs "$d/m/run"
-printf '#!/bin/sh\\nexit 101\\n' > "$d/m/usr/sbin/policy-rc.d"; chmod 755 "$d/m/usr/sbin/policy-rc.d"
-run() { chroot "$d/m" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0 -o APT::Sandbox::User=root "$@"; }
-run update
-run install -y --no-install-recommends "$@"
-rm -rf "$d/u/var/lib/apt/lists" "$d/u/var/cache/apt" "$d/u/usr/sbin/policy-rc.d" "$d/u/tmp"
-cp -a "$d/u/." "$LAYER"
-"""
-
-
-def layer():
-    """The folder with what the packages bring, made once."""
-    place = CACHE / ("guest-layer-" + hashlib.sha256(json.dumps([PACKAGES, BUILD, INIT_SCRIPT]).encode()).hexdigest()[:12])
-    if (place / "complete").exists():
-        return place / "files"
-    print("installing %s into %s (once)" % (" ".join(PACKAGES), place), file=sys.stderr, flush=True)
-    shutil.rmtree(place, ignore_errors=True)
-    for name in ("files", "work"):
-        (place / name).mkdir(parents=True)
-    command = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", BUILD, "build", str(place / "work"), *PACKAGES]
-    done = subprocess.run(command, env=dict(os.environ, LAYER=str(place / "files"), PATH=PATH), stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    if done.returncode:
-        raise SystemExit("The packages could not be installed:\n" + done.stdout[-2000:])
-    script = place / "files" / "etc" / "init.d" / "tuned"
-    script.parent.mkdir(parents=True, exist_ok=True)
-    script.write_text(INIT_SCRIPT, encoding="utf-8")
-    script.chmod(0o755)
-    (place / "complete").touch()
-    return place / "files"
+"""}
 
 
 # -- the kernel's values ------------------------------------------------------
@@ -134,12 +81,12 @@ def put_back():
 # -- the guest ----------------------------------------------------------------
 
 
-def up(folder):
+def up(folder, newer):
     """Start the guardian and wait until the guest is there."""
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
-    layer()
+    files = layer(PACKAGES, FILES, newer)
     with open(folder / "log", "wb") as log:
-        guardian = subprocess.Popen([sys.executable, __file__, "guard", str(folder)], stdin=subprocess.DEVNULL, stdout=log,
+        guardian = subprocess.Popen([sys.executable, __file__, "guard", str(folder), str(files)], stdin=subprocess.DEVNULL, stdout=log,
                                     stderr=log, start_new_session=True)
     until = time.monotonic() + LONGEST
     while not (folder / "ready").exists():
@@ -148,7 +95,7 @@ def up(folder):
         time.sleep(0.1)
 
 
-def guard(folder):
+def guard(folder, files):
     """Own the kernel's values while the guest lives."""
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / ".guest-kernel.lock", "w", encoding="utf-8") as lock:
@@ -157,7 +104,7 @@ def guard(folder):
         note()
         world = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--ipc", "--uts", "--pid", "--fork", "--kill-child=KILL",
-             sys.executable, __file__, "inside", str(folder), str(layer())], stdin=subprocess.DEVNULL)
+             sys.executable, __file__, "inside", str(folder), files], stdin=subprocess.DEVNULL)
         signal.signal(signal.SIGTERM, lambda *_: world.kill())
         try:
             deadline = time.monotonic() + 60
@@ -243,8 +190,10 @@ def down(folder):
 if __name__ == "__main__":
     verb, where = sys.argv[1], Path(sys.argv[2] if len(sys.argv) > 2 else ".").resolve()
     if verb == "why-not":
-        print(why_not())
-    elif verb == "inside":
-        inside(where, sys.argv[3])
+        print(why_not("the guest for hana_guest_tuning"))
+    elif verb == "up":
+        up(where, ["tuned"] if sys.argv[3:] == ["newer"] else [])
+    elif verb == "down":
+        down(where)
     else:
-        {"up": up, "down": down, "guard": guard}[verb](where)
+        {"inside": inside, "guard": guard}[verb](where, sys.argv[3])

@@ -3,7 +3,7 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Each role by molecule: create, converge, idempotence, verify, destroy."""
+"""Each role, and prepare_cluster, by molecule: create, converge, idempotence, verify, destroy."""
 
 from __future__ import annotations
 
@@ -19,29 +19,21 @@ ROOT = Path(__file__).resolve().parents[2]
 EXTENSIONS = ROOT / "extensions"
 SCENARIOS = sorted(path.parent.name for path in EXTENSIONS.glob("molecule/*/molecule.yml"))
 ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
-GUEST = Path(__file__).with_name("guest_world.py")
-ON_A_GUEST = {path.parent.name for path in EXTENSIONS.glob("molecule/*/create.yml") if "guest_world.py" in path.read_text(encoding="utf-8")}
-# What needs more than one host runs in namespaces of its own, with real libvirt and real guests; and a pool of nodes is
-# prepared by a playbook around the role, with a test that also kills it in the middle.
-ELSEWHERE = {
-    "hana_node_prep": "tests/playbooks/test_prepare_cluster.py",
-    "kvm_evacuation": "tests/lab/libvirt/test_host_maintenance_lab.py",
-    "kvm_host_prep": "tests/lab/libvirt/test_host_prep_lab.py",
-    "kvm_shared_storage": "tests/lab/libvirt/test_host_prep_lab.py",
-}
+# What a scenario's machines are made by, and the program that says why it cannot here.
+WORLDS = {path.parent.name: world for path in EXTENSIONS.glob("molecule/*/create.yml")
+          for world in Path(__file__).parent.glob("*_world.py") if world.name in path.read_text(encoding="utf-8")}
 STEPS = ("create", "converge", "idempotence", "verify", "destroy")
 
 
 def test_every_role_has_its_scenario():
-    assert set(ROLES) == {name for name in SCENARIOS if name in ROLES} | set(ELSEWHERE)
-    for role, where in ELSEWHERE.items():
-        assert role not in SCENARIOS and role in (ROOT / where).read_text(encoding="utf-8")
+    assert set(SCENARIOS) == set(ROLES) | {"prepare_cluster", "hana_guest_tuning_new"}
+    assert set(WORLDS) == {name for name in SCENARIOS if name.startswith(("kvm_", "hana_guest_"))}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_scenario(name, tmp_path):
-    if name in ON_A_GUEST:
-        why = subprocess.run([sys.executable, str(GUEST), "why-not"], capture_output=True, text=True, check=True).stdout.strip()
+    if name in WORLDS:
+        why = subprocess.run([sys.executable, str(WORLDS[name]), "why-not"], capture_output=True, text=True, check=True).stdout.strip()
         if why:
             pytest.skip(why)
     folder = tmp_path / name

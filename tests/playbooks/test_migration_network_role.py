@@ -53,7 +53,8 @@ def test_made_again_asserted_measured_and_taken_back(role, cluster):
     c = cluster(topology="network")
     looked = role(c, "--check", "--diff")
     assert looked.rc == 0 and writes(c) == [], looked.output
-    assert "HyperConverged's network would become migration-network" in looked.said and "+  \"config\"" not in looked.said
+    assert "HyperConverged: its network becomes migration-network" in looked.said and "+  \"config\"" not in looked.said
+    assert "Say what would be done: check mode changes nothing" in looked.said and "no node reboots, no guest stops" in looked.said
     assert "ens4f0" in looked.output and changed(looked) == 1
     wrong = role(c, migration_network_mode="assert")
     assert wrong.rc == 2 and "FAIL: policy migration-network: it does not exist" in wrong.said and writes(c) == []

@@ -168,6 +168,31 @@ def test_what_others_set_is_also_in_the_report():
     assert status(rows)["vm.dirty_ratio in /etc/sysctl.conf"] == "FAIL" and status(rows)["vm.dirty_ratio"] == "PASS"
 
 
+INTEL, AMD = "vendor_id : GenuineIntel\nflags : fpu %s", "vendor_id : AuthenticAMD\nflags : fpu %s"
+
+
+@pytest.mark.parametrize("flags, cmdline, expected, said", [
+    (INTEL % "rtm hle", "ro", "PASS", "on"), (INTEL % "rtm", "ro tsx=on", "PASS", "on"),
+    (INTEL % "", "ro tsx=off", "FAIL", "off on the kernel command line"), (INTEL % "", "ro tsx=on", "SKIP", "CPU model has none"),
+    (INTEL % "", "ro", "SKIP", "tsx=on is missing"), (AMD % "", "ro", "SKIP", "not an Intel"), ("", "ro", "SKIP", "not there")])
+def test_transactional_memory(flags, cmdline, expected, said):
+    rows = guest_tuning.report(dict(found(**{"/proc/cmdline": cmdline}), flags=flags), "9.4")
+    row = next(row for row in rows if "TSX" in row["name"])
+    assert row["status"] == expected and said in row["found"]
+    assert expected == "PASS" or "(SAP note 2737837)" in next(line for line in guest_tuning.lines(rows) if "TSX" in line)
+
+
+@pytest.mark.parametrize("shown, expected, said", [
+    ("ActiveState=active\nUnitFileState=enabled", "PASS", "active, enabled"),
+    ("ActiveState=active\nUnitFileState=disabled", "FAIL", "active, disabled"),
+    ("ActiveState=inactive\nUnitFileState=", "FAIL", "inactive, not installed"), ("", "SKIP", "not there")])
+def test_something_steers_the_clock_back(shown, expected, said):
+    rows = guest_tuning.report(dict(found(), time=shown), "9.4")
+    row = next(row for row in rows if "chronyd" in row["name"])
+    assert (row["status"], row["found"]) == (expected, said)
+    assert expected != "FAIL" or "systemctl enable --now chronyd" in " ".join(guest_tuning.lines(rows))
+
+
 # -- package, latency, TuneD's own word ----------------------------------------
 
 

@@ -14,7 +14,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import node_config, node_roll
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import (
+    kubelet_ca,
+    node_config,
+    node_roll,
+    pool_obstacles,
+    pool_report,
+)
 
 GIB = node_config.GIB
 POOL = {"metadata": {"name": "hana", "labels": {"pools.operator.machineconfiguration.openshift.io/hana": ""}}, "spec": {
@@ -38,7 +44,7 @@ def scene(**more):
 
 
 def codes(found, **wanted):
-    return [row["code"] for row in node_roll.judge(found, dict(WANTED, **wanted))]
+    return [row["code"] for row in pool_obstacles.judge(found, dict(WANTED, **wanted))]
 
 
 # -- sizes and arguments -----------------------------------------------------------
@@ -169,13 +175,53 @@ def status(kind, message=""):
     ({"profiles": [{"metadata": {"name": "p"}, "spec": {"nodeSelector": {"node-role.kubernetes.io/other": ""}}}]}, {}, None),
     ({"certificates": [{"subject": "CN=kube-apiserver-to-kubelet-signer", "not_before": 0.0, "not_after": 8000.0}]}, {},
      "pause_past_rotation"),
+    ({"nodes": [node(notes={kubelet_ca.SYNCED: "17"})],
+      "certificates": [{"subject": "CN=kube-apiserver-to-kubelet-signer", "not_before": 0.0, "not_after": 8000.0}]}, {}, None),
+    ({"certificates": [{"subject": "CN=kube-apiserver-to-kubelet-signer", "not_before": 0.0, "not_after": 1000.0}]}, {},
+     "pause_past_rotation"),
+    ({"nodes": [node(memory="40Gi")]}, {"pages": "auto", "numa_nodes": 16}, "hugepages_none"),
+    ({"nodes": [node()]}, {"method": "performance_profile", "reserved_cpus": "0", "isolated_cpus": "1-95", "pages": None,
+                           "numa_pages": {0: 400, 1: 400}}, "hugepages_too_many"),
+    ({}, {"method": "performance_profile", "reserved_cpus": "0", "isolated_cpus": "1-95", "numa_pages": {0: 300, 1: 200}},
+     "hugepages_two_numbers"),
     ({"certificates": [{"subject": "CN=kube-apiserver-to-kubelet-signer", "not_before": 0.0, "not_after": 80000.0}]}, {}, None),
     ({"certificates": [{"subject": "CN=other", "not_before": 0.0, "not_after": 1.0}]}, {}, None),
 ])
 def test_rules(found, wanted, code):
-    problems = node_roll.judge(scene(**found), dict(WANTED, **wanted))
+    problems = pool_obstacles.judge(scene(**found), dict(WANTED, **wanted))
     assert [row["code"] for row in problems] == ([code] if code else [])
     assert all(row["message"].endswith(".") and row["remedy"].endswith((".", ")")) for row in problems)
+
+
+def certificate(subject, begins, ends):
+    return {"subject": subject, "not_before": begins, "not_after": ends}
+
+
+def test_until_when_a_pool_may_stay_paused():
+    """The subjects as OpenShift writes them: the installer's signer, then those by the operator with the moment behind."""
+    day = 86400.0
+    first = certificate("CN=kube-apiserver-to-kubelet-signer,OU=openshift", 0.0, 365 * day)
+    second = certificate("CN=openshift-kube-apiserver-operator_kube-apiserver-to-kubelet-signer@1648497173", 292 * day, 657 * day)
+    other = certificate("CN=kube-csr-signer_@1729862835", 0.0, 30 * day)
+    assert kubelet_ca.pause_ends([node()], [first, other]) == 292 * day
+    assert kubelet_ca.pause_ends([node()], [second, first, other]) == (292 + 292) * day, "the old one is listed until it ends"
+    assert kubelet_ca.pause_ends([node()], [other]) is None and kubelet_ca.pause_ends([node()], None) is None
+    synced = node(notes={kubelet_ca.SYNCED: "31337"})
+    assert kubelet_ca.pause_ends([synced], [first]) == kubelet_ca.NEVER
+    assert kubelet_ca.pause_ends([synced, node("b")], [first]) == 292 * day, "one daemon of the old kind is enough"
+    assert kubelet_ca.pause_ends([], None) is None
+
+
+@pytest.mark.parametrize("notes, certificates, said", [
+    ({kubelet_ca.SYNCED: "1"}, None, "the pool is resumed at the end"),
+    ({}, [certificate("CN=kube-apiserver-to-kubelet-signer", 0.0, 108000.0 + 1250.0)],
+     "the pool is resumed at the end; the kubelets' CA is replaced in 1 d"),
+    ({}, None, "the pool is resumed at the end; when the kubelets' CA is replaced is not known here, so do not let it stay paused for "
+     "weeks"),
+])
+def test_the_plan_says_how_long_the_pause_may_last(notes, certificates, said):
+    found = scene(nodes=[node(notes=notes)], certificates=certificates)
+    assert pool_report.plan_lines(found, WANTED, 600, ["MachineConfig x"], ["hana-a"])[-1] == said
 
 
 def test_a_pool_paused_by_us_is_gone_on_with():

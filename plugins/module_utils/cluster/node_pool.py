@@ -49,7 +49,7 @@ def config(api, name):
 
 
 def look(api, name):
-    """The scene that :mod:`..domain.node_roll` judges.
+    """The scene that :mod:`..domain.pool_obstacles` judges.
 
     :raises BadInput: there is no such pool, or the cluster has no pools at all.
     """
@@ -143,7 +143,7 @@ def put_back(api, manifest, before):
     """Make an object as it was: away with what was not there, the spec as a whole for what was."""
     there = find(api, path_to(manifest))
     if before is None:
-        if there is not None and node_roll.ours(there):
+        if there is not None and node_config.ours(there):
             api.delete(path_to(manifest))
     elif there is not None:
         api.patch(path_to(manifest), {"spec": node_config.way_back(there.get("spec"), before)})

@@ -72,6 +72,8 @@ IF_PRESENT = (
 # cstate.id_no_zero:3|70), and 70 from 2.27 on, because state 3 of current processors takes up to 190 (RHEL-142285).
 LATENCY = Value("CPU latency in microseconds", "/dev/cpu_dma_latency", "at_most", "70", _ALL, "",
                 "TuneD holds it while it runs: see whether it runs with our profile.")
+CHRONYD = "chronyd.service"
+TSX_NOTE = "2737837"
 # The least package that SAP's checker wants, from that minor release on.
 PACKAGES = (((8, 8), "2.20.0-2"), ((8, 10), "2.22.1-6"), ((9, 2), "2.24.0-1"), ((9, 6), "2.25.1-2"), ((10, 0), "2.26.0-1"))
 
@@ -183,7 +185,8 @@ def report(seen, release, clocksource=None, vendor="sap-hana"):
     """Each value as wanted and as found.
 
     :param seen: what was read: ``values``, output of ``grep -sH ""`` over :func:`paths`; ``settings``, output of
-        ``grep -sHrE`` for :data:`SETTING` over :func:`setting_files`; ``flags``, those of the processor; ``latency``, the four
+        ``grep -sHrE`` for :data:`SETTING` over :func:`setting_files`; ``flags``, the lines vendor_id and flags of /proc/cpuinfo;
+        ``time``, output of ``systemctl show`` for :data:`CHRONYD`; ``latency``, the four
         bytes of /dev/cpu_dma_latency in base64; ``package``, version and release of :data:`PACKAGE`; ``verified``, exit
         code of ``tuned-adm verify -i``. What is empty or missing could not be read.
     :param clocksource: the one wanted; None to leave it unchecked.
@@ -194,6 +197,7 @@ def report(seen, release, clocksource=None, vendor="sap-hana"):
                                                        for value in VALUES if release[0] in value.majors]
     rows += [_judged(value, have.get(value.path), release, optional=True) for value in IF_PRESENT]
     rows.append(_judged(LATENCY, _latency(seen.get("latency")), release, optional=True))
+    rows += [_tsx(str(seen.get("flags") or ""), have.get(CMDLINE)), _chronyd(str(seen.get("time") or ""))]
     if clocksource:
         clock = Value("clocksource", CLOCK, "equal", clocksource, _ALL, "2753418",
                       "kvm-clock is right on every host; tsc only where the VM has invtsc and all hosts the same or a scalable TSC.")
@@ -239,6 +243,32 @@ def _package(found, release):
 def _numbers(version):
     upstream, _dash, build = version.partition("-")
     return [int(part) for part in re.findall(r"\d+", upstream)] + [int((re.match(r"\d+", build) or ["0"])[0])]
+
+
+def _tsx(flags, cmdline):
+    """Transactional memory of Intel processors. Kernels since RHEL 8.3 leave it off unless told, and the VM's CPU model may hide it."""
+    row = {"name": "transactional memory (TSX)", "status": "SKIP", "wanted": "on", "note": TSX_NOTE, "remedy":
+           "Remove tsx=off (grubby --update-kernel=ALL --remove-args=tsx=off), add tsx=on, reboot."}
+    given = re.findall(r"(?:^|\s)tsx=(\S+)", cmdline or "")
+    if "rtm" in flags.split():
+        return dict(row, status="PASS", found="on")
+    if given and given[-1] == "off":
+        return dict(row, status="FAIL", found="off on the kernel command line")
+    if not flags or "GenuineIntel" not in flags.split():
+        return dict(row, found="none: not an Intel processor" if flags else "not there")
+    return dict(row, found="none: tsx=on is given, so the processor or the VM's CPU model has none" if given else
+                "not seen: the processor or the VM's CPU model has none, or tsx=on is missing on the kernel command line")
+
+
+def _chronyd(shown):
+    """A guest's clock may be off after a migration; something has to steer it back."""
+    states = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+    row = {"name": "time service chronyd", "wanted": "active, enabled", "note": "",
+           "remedy": "dnf install chrony; systemctl enable --now chronyd. Nothing else steers the clock back after a migration."}
+    if not states.get("ActiveState"):
+        return dict(row, status="SKIP", found="not there")
+    have = "%s, %s" % (states["ActiveState"], states.get("UnitFileState") or "not installed")
+    return dict(row, status="PASS" if have == row["wanted"] else "FAIL", found=have)
 
 
 def _judged(value, text, release, optional):

@@ -212,11 +212,15 @@ def _misfit(attachment, bridge):
 def _addresses(wanted):
     if not wanted["range"]:
         return ["range is missing: the addresses of the migration network, such as 10.200.5.0/24"]
+    asked = wanted["range"]
     try:
-        network = ipaddress.ip_network(wanted["range"], strict=False)
+        network = ipaddress.ip_network(asked, strict=False)
     except ValueError as exc:
         return ["range: %s" % exc]
     wanted["range"] = str(network)
+    if network.num_addresses == 1:
+        return ["range %s is one address, and not a network: write it like %s/%d" % (
+            asked, asked.partition("/")[0], 24 if network.version == 4 else 64)]
     wrong, limits = [], {}
     for key in ("range_start", "range_end"):
         try:

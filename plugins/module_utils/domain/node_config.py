@@ -36,6 +36,11 @@ def object_name(pool):
     return "99-%s-bigvm-hana" % pool
 
 
+def ours(obj):
+    """Whether an object was made by this collection."""
+    return all(labels(obj).get(key) == value for key, value in OURS.items())
+
+
 def reserve(memory, given=None):
     """Bytes that stays with the host of so many bytes."""
     return given if given is not None else next(kept for limit, kept in RESERVES if memory < limit)
@@ -61,6 +66,24 @@ def vendor_of(node):
         if key.startswith(VENDOR_LABELS[0]) and value == "true":
             return VENDORS.get(key[len(VENDOR_LABELS[0]):])
     return VENDORS.get(found.get(VENDOR_LABELS[1]))
+
+
+def iommu_of(nodes, wanted):
+    """``intel``, ``amd``, None to leave it alone, or ``"?"`` when labels do not tell or disagree."""
+    if wanted["iommu"] != "auto":
+        return None if wanted["iommu"] == "off" else wanted["iommu"]
+    found = {vendor_of(node) for node in nodes}
+    return found.pop() or "?" if len(found) == 1 else "?"
+
+
+def pages_for(nodes, wanted):
+    """1 GiB pages of each node: as asked, or as many as the smallest node can spare; None to leave them alone."""
+    if wanted.get("numa_pages") and wanted["method"] == "performance_profile":
+        return sum(wanted["numa_pages"].values())
+    if wanted["pages"] != "auto":
+        return wanted["pages"]
+    most = [pages_of(node, wanted["numa_nodes"], wanted.get("reserve")) for node in nodes]
+    return min([count for count in most if count is not None], default=None)
 
 
 def kernel_arguments(pages, iommu=None, more=()):

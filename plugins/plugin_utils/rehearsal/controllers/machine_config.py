@@ -12,13 +12,14 @@ pool does nothing (facts/preparation 2; pkg/controller/node: getAllCandidateMach
 configuration is the pool's, sortNodeList orders by zone, then age). A change between configurations that make the same
 machine touches no node (pkg/daemon/update.go: no difference, no action): neither drain nor reboot. Reboots take a
 node's ``rehearsal.bigvm.io/boot-seconds``; after one the node has the huge pages of its kernel arguments, and its
-kubelet pins CPUs if its configuration says so.
+kubelet pins CPUs if its configuration says so. Daemons are those of OpenShift 4.14 and later, which take CAs past a pause.
 """
 
 from __future__ import annotations
 
 import json
 
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.kubelet_ca import SYNCED
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.node_config import same_configuration
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.controllers import (
     drainer,
@@ -106,7 +107,7 @@ class Actor:
         for node in self._members(pool):
             notes = node["metadata"].get("annotations") or {}
             self._note(node, **{CURRENT: notes.get(CURRENT) or name, DESIRED: notes.get(DESIRED) or name,
-                                STATE: notes.get(STATE) or "Done"})
+                                STATE: notes.get(STATE) or "Done", SYNCED: notes.get(SYNCED) or "1"})
         self._report(pool["metadata"]["name"])
         self.loop.add(pool["metadata"]["name"], LAG)
 
@@ -133,7 +134,7 @@ class Actor:
         members = self._members(pool)
         for node in members:
             if not _note_of(node, CURRENT):  # it came later
-                self._note(node, **{CURRENT: target, DESIRED: target, STATE: "Done"})
+                self._note(node, **{CURRENT: target, DESIRED: target, STATE: "Done", SYNCED: "1"})
         if target and not pool["spec"].get("paused"):
             limit = pool["spec"].get("maxUnavailable")
             room = max(1, share(1 if limit is None else limit, len(members))) - sum(map(_unavailable, members))
