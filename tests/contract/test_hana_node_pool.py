@@ -87,7 +87,7 @@ def test_a_look_says_what_is_missing_and_what_would_reboot(pool):
 
 def test_without_reboot_ok_nothing_is_written(pool):
     before = len(writes(pool.cluster))
-    with pytest.raises(Refused, match="hana-a, hana-b, hana-c would reboot, one after the other. Nothing was changed. Say so"):
+    with pytest.raises(Refused, match="hana-a, hana-b, hana-c would reboot, one after the other. Nothing was changed. When they may"):
         pool.do("begun")
     assert len(writes(pool.cluster)) == before
 

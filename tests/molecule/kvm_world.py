@@ -17,6 +17,7 @@ as a site would have made them.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -43,6 +44,7 @@ UNITS = {  # of our packages of RHEL's names; libvirtd is on, as after an upgrad
         "libvirtd-admin.socket", "libvirtd-tcp.socket", "libvirtd-tls.socket"],
     "qemu-kvm": ["ksm.service", "ksmtuned.service"], "nfs-utils": ["nfs-server.service"],
     "libvirt-client": [], "python3-libselinux": [], "python3-libsemanage": []}
+FOLDERS = {"nfs-utils": "etc/exports.d"}  # that they bring
 ON = ["libvirtd.service", "libvirtd.socket"]
 SYSTEMCTL = r"""#!/bin/sh
 # A stand-in: what is enabled and masked is told by links as with systemd, what is active by files below /run.
@@ -110,6 +112,8 @@ echo "deb [trusted=yes] file:$3/packages ./" > /etc/apt/sources.list
 apt-get -qq -o APT::Sandbox::User=root update
 apt-get -qq -o APT::Sandbox::User=root -o Dpkg::Use-Pty=0 install libvirt >/dev/null
 touch /etc/fstab
+mount -t sysfs sysfs /sys  # with the host's own cards
+mount -t tmpfs tmpfs /sys/fs/cgroup
 mkdir -p /run/active-units
 for unit in $4; do touch /run/active-units/$unit; systemctl enable $unit; done
 """
@@ -129,11 +133,13 @@ def packages(folder):
             path = root / "usr" / "lib" / "systemd" / "system" / unit
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("[Unit]\nDescription=a stand-in\n", encoding="utf-8")
+        if name in FOLDERS:
+            (root / FOLDERS[name]).mkdir(parents=True)
         place.mkdir(exist_ok=True)
         machinery.run("dpkg-deb", "--build", "--root-owner-group", root, place / (name + ".deb"))
         deb = (place / (name + ".deb")).read_bytes()
         with open(place / "Packages", "a", encoding="utf-8") as index:
-            index.write(text + "Filename: ./%s.deb\nSize: %d\n\n" % (name, len(deb)))
+            index.write(text + "Filename: ./%s.deb\nSize: %d\nSHA256: %s\n\n" % (name, len(deb), hashlib.sha256(deb).hexdigest()))
     shutil.rmtree(folder / "deb")
 
 

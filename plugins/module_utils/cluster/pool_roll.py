@@ -72,7 +72,7 @@ def begin(task, name, run, wanted, reboot_ok):
         return changes.result(nodes=[], lines=said)
     if not reboot_ok and not task.check_mode:
         raise Refused("Pool %s: %s would reboot, one after the other." % (name, ", ".join(todo)),
-                      "Nothing was changed. Say so (reboot_ok) when they may.", lines=said)
+                      "Nothing was changed. When they may, say so: reboot_ok (hana_node_prep_reboot_ok=true).", lines=said)
     _note_pool(task, name, run, pairs, changes)
     _roll_pool(api, scene["pool"], changes)
     node_pool.write(api, changes, pairs)

@@ -69,17 +69,20 @@ def _memory(scene, wanted, name):
     numa_pages = wanted.get("numa_pages") if wanted["method"] == "performance_profile" else None
     if wanted["pages"] is None and not numa_pages:
         return
+    short = {}
     for node in scene["nodes"]:
         most = node_config.pages_of(node, 1, wanted.get("reserve"))
         who = text(node, "metadata", "name")
         if most is None:
             yield problem("memory_unknown", "The memory of node %s is not known." % who, "Look at its kubelet.")
         elif pages is not None and pages > most:
-            memory = amount(mapping(node, "status", "capacity").get("memory"))
-            yield problem("hugepages_too_many", "%d pages of 1 GiB are asked of node %s, which has %s and must keep %s for itself: "
-                          "%d at most." % (pages, who, format_bytes(memory),
-                                           format_bytes(node_config.reserve(memory, wanted.get("reserve"))), most),
-                          "Ask for fewer, or put this node into a pool of its own.")
+            short.setdefault((amount(mapping(node, "status", "capacity").get("memory")), most), []).append(who)
+    for (memory, most), names in sorted(short.items()):
+        several = len(names) > 1
+        yield problem("hugepages_too_many", "%d pages of 1 GiB are asked of node%s %s, which %s %s and must keep %s for %s: %d at most." % (
+            pages, "s" if several else "", ", ".join(names), "each have" if several else "has", format_bytes(memory),
+            format_bytes(node_config.reserve(memory, wanted.get("reserve"))), "themselves" if several else "itself", most),
+            "Ask for fewer, or put smaller hosts into a pool of their own.")
     if pages == 0:
         yield problem("hugepages_none", "No node of pool %s would get a single page of 1 GiB: its smallest host has no more memory than "
                       "it must keep for itself." % name, "Give less reserve, or leave pages alone.")
