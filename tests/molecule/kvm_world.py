@@ -88,7 +88,7 @@ for unit in $units; do
 done
 exit $rc
 """
-# Run on each host. $1: its name, $2: the layer, $3: a folder that all hosts see.
+# Run on each host. $1: its name, $2: the layer, $3: a folder that all hosts see, $4: units that are on, $5: what the lab keeps for it.
 DRESS = r"""set -e
 own=/mnt/$1/dress layer=$2
 grep -e ^libvirt -e ^libvirt-qemu /etc/passwd > /tmp/users.$1 || true
@@ -99,7 +99,7 @@ for name in etc usr var; do
   mount -t overlay overlay -o lowerdir=$layer/$name:/$name,upperdir=$own/$name/upper,workdir=$own/$name/work $own/$name
 done
 for name in etc usr var; do mount --move $own/$name /$name; done
-for pair in etc:/etc/libvirt lib:/var/lib/libvirt log:/var/log/libvirt cache:/var/cache/libvirt; do
+for pair in $5; do
   mkdir -p ${pair#*:}; mount --bind /mnt/$1/${pair%%:*} ${pair#*:}
 done
 cat /tmp/hosts.$1 > /etc/hosts
@@ -190,7 +190,8 @@ def _fill(folder, status, guests):
     packages(folder)
     files = layer(PACKAGES, {"/usr/bin/systemctl": SYSTEMCTL})
     for host in status["hosts"]:
-        machinery.run(*machinery.inside(status, host, "sh", "-c", DRESS, "dress", host, files, folder, " ".join(ON)))
+        machinery.run(*machinery.inside(status, host, "sh", "-c", DRESS, "dress", host, files, folder, " ".join(ON),
+                                        " ".join("%s:%s" % pair for pair in machinery.KEPT.items())))
         machinery.run(*machinery.inside(status, host, "sh", "-c", PKI, "pki", folder, status["hosts"][host]["name"]))
     if guests:
         from kvm_hosts import Lab

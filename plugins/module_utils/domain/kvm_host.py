@@ -255,7 +255,7 @@ def _migration(found, wanted):
         rows.append(_row("migration address", have == address, address, have or "not set", RHEL, "Set it in /etc/libvirt/qemu.conf."))
         here = address in (found["addresses"] or [])
         rows.append(_row("migration network", here, "%s on a card of its own" % address,
-                         "there" if here else "this host has no such address", RHEL, "Configure the card for migrations first."))
+                         "there" if here else "missing: this host has no such address", RHEL, "Configure the card for migrations first."))
     low, high = (int(qemu_setting(found["files"], name) or default) for name, default in
                  (("migration_port_min", 49152), ("migration_port_max", 49215)))
     rows.append(_row("migration ports", [low, high] == list(wanted["migration_ports"]), "%d-%d" % tuple(wanted["migration_ports"]),

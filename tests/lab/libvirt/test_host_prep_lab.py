@@ -113,7 +113,7 @@ def test_all_hosts_see_the_same_files(lab, operator):
     # one host has something else there
     lab.run("c", "umount", IMAGES)
     rc, said = operator.run(play(operator, "kvm_shared_storage", "kvm-a:kvm-c", kvm_shared_storage_mode="assert", **storage))
-    assert rc == 2 and "FAIL: %s on kvm-c is does not see what kvm-a wrote" % IMAGES in said, said
+    assert rc == 2 and "FAIL: %s on kvm-c is another storage: it does not see what kvm-a wrote" % IMAGES in said, said
     assert "FAIL: mount %s is not mounted" % IMAGES in said and not list(lab.file("c", IMAGES).iterdir())
     # and files that a mount would hide
     lab.run("c", "touch", IMAGES + "/guest.qcow2")
