@@ -119,7 +119,8 @@ def proof_rows(path, token, seen):
         other = sorted(writer for writer, row in files.items() if any(
             writer in theirs and theirs[writer]["inode"] != row["inode"] for theirs in names.values()))
         squashed = sorted(writer for writer, row in files.items() if row["uid"] != 0)
-        have = ("another storage: it does not see what %s wrote" % ", ".join(missing) if missing else "other files of the same name" if other else
+        have = ("another storage: it does not see what %s wrote" % ", ".join(missing) if missing else
+                "other files of the same name" if other else
                 "files of root belong to somebody else" if squashed else "the same files")
         rows.append(_row("%s on %s" % (path, host), not (missing or other or squashed), "the same files on all hosts", have,
                          "Export with no_root_squash." if squashed and not (missing or other) else
