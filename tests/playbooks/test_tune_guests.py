@@ -19,8 +19,8 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api i
 HERE = {"tune_hosts": "localhost", "tune_become": False, "tune_mode": "assert", "ansible_python_interpreter": sys.executable}
 
 
-def tune(operator, **variables):
-    return operator.run("tune_guests", "-i", "localhost,", "-c", "local", env={"ANSIBLE_DISPLAY_OK_HOSTS": "true"}, **{**HERE, **variables})
+def tune(operator, *words, **variables):
+    return operator.run("tune_guests", "-i", "localhost,", "-c", "local", *words, env={"ANSIBLE_DISPLAY_OK_HOSTS": "true"}, **{**HERE, **variables})
 
 
 @pytest.mark.parametrize("release", ["8.10", "9.4"])
@@ -38,7 +38,7 @@ def test_failures_can_be_shown_and_ignored(operator):
     run = tune(operator, hana_guest_tuning_release="9.4", hana_guest_tuning_ignore_failures=True)
     assert run.rc == 0, run.output
     assert "FAIL: TuneD profile" in run.said
-    assert "Nothing reboots" in run.said and "no reboot needed" in run.said
+    assert "Reads only" in run.said and "no reboot needed" in run.said
 
 
 @pytest.mark.long
@@ -55,6 +55,16 @@ def test_without_the_vendors_profile_nothing_is_changed(operator, tmp_path):
                hana_guest_tuning_vendor_profile="sap-hana-kvm-guest", hana_guest_tuning_folder=str(tmp_path / "tuned"))
     assert run.rc == 2
     assert "has no TuneD profile sap-hana-kvm-guest. Nothing was changed." in run.said
+    assert not (tmp_path / "tuned").exists()
+
+
+@pytest.mark.long
+def test_packages_that_cannot_be_had_are_named_with_their_repository(operator, tmp_path):
+    run = tune(operator, "--check", tune_mode="apply", hana_guest_tuning_release="9.4", hana_guest_tuning_packages=["no-such-package"],
+               hana_guest_tuning_folder=str(tmp_path / "tuned"))
+    assert run.rc == 2 and "Check mode, nothing is changed. Without it: installs" in run.said, run.output
+    assert "no-such-package could not be installed, and nothing else was changed" in run.said
+    assert "rhel-9-for-x86_64-sap-solutions-rpms" in run.said and "hana_guest_tuning_install=false" in run.said
     assert not (tmp_path / "tuned").exists()
 
 

@@ -37,7 +37,7 @@ TSC_FLAGS = ("constant_tsc", "nonstop_tsc", "rdtscp")
 Value = namedtuple("Value", "name path kind wanted majors note remedy")
 NOTES = {8: "2777782", 9: "3108302", 10: "3562919"}
 _ALL = (8, 9, 10)
-_SYSCTL = "A file in /etc/sysctl.d beats TuneD (reapply_sysctl): remove it from there."
+_SYSCTL = "TuneD sets it once the profile is active; a file that beats it is named in a line of its own."
 _VENDORS = "Set by the vendor's profile; see whether another tool changes it."
 
 
