@@ -59,6 +59,8 @@ options:
     description:
       - How many 1 GiB pages each node gets, or V(auto) for as many as the smallest node of the pool can spare.
       - They are taken at boot and are of no use to anything but guests with 1 GiB pages. A guest of 3 TiB needs 3072.
+      - Guests without them must still find room beside them while one node is empty. If not, nothing is begun, and the most pages
+        that leave that room are told.
       - Without it pages are left alone.
     type: str
   numa_nodes:

@@ -77,7 +77,9 @@ def writes(cluster):
 def test_a_look_says_what_is_missing_and_what_would_reboot(pool):
     before = len(writes(pool.cluster))
     found = pool.do("checked", hugepages_1gi="auto")
-    assert len(writes(pool.cluster)) == before and found["changed"] is False and found["problems"] == []
+    assert len(writes(pool.cluster)) == before and found["changed"] is False
+    assert [row["code"] for row in found["problems"]] == ["ordinary_guests"], "as many pages as can be spared leave no room for app-1"
+    assert "app-1" in found["problems"][0]["message"] and pool.do("checked")["problems"] == []
     assert found["pages"] == 704, "768 GiB less 64 GiB for the host, a multiple of two"
     assert found["nodes"] == ["hana-a", "hana-b", "hana-c"]
     assert "hana-b: its VMs move away, it reboots once, it proves itself" in found["plan"]
@@ -261,6 +263,7 @@ def test_no_pools_is_no_openshift(near):
     ({"spec": {"paused": True}}, {}, "pool_paused"),
     ({}, {"hugepages_1gi": "740"}, "hugepages_too_many"),
     ({}, {"hugepages_1gi": "601"}, "hugepages_uneven"),
+    ({}, {"hugepages_1gi": "704"}, "ordinary_guests"),
     ({}, {"topology_manager": "single-numa-node"}, "single_numa_node"),
     ({}, {"method": "performance_profile"}, "cpus_missing"),
     ({}, {"numa_pages": {"0": 300}}, "numa_pages"),

@@ -20,7 +20,8 @@ HERE = {"tune_hosts": "localhost", "tune_become": False, "tune_mode": "assert", 
 
 
 def tune(operator, *words, **variables):
-    return operator.run("tune_guests", "-i", "localhost,", "-c", "local", *words, env={"ANSIBLE_DISPLAY_OK_HOSTS": "true"}, **{**HERE, **variables})
+    return operator.run("tune_guests", "-i", "localhost,", "-c", "local", *words,
+                        env={"ANSIBLE_DISPLAY_OK_HOSTS": "true"}, **{**HERE, **variables})
 
 
 @pytest.mark.parametrize("release", ["8.10", "9.4"])

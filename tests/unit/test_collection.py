@@ -20,6 +20,8 @@ import pytest
 import yaml
 from packaging.specifiers import SpecifierSet
 
+from ansible_collections.bigvm.live_migration.plugins.doc_fragments import attributes as shared_attributes
+
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted((ROOT / "plugins" / "modules").glob("*.py"))
 
@@ -140,9 +142,13 @@ def test_module_documents_itself(path):
     assert documentation["module"] == path.stem
     assert documentation["version_added"] == "0.1.0"
     assert documentation["short_description"] and not documentation["short_description"].endswith(".")
+    attributes = dict(documentation.get("attributes") or {})
+    for name in documentation.get("extends_documentation_fragment") or []:
+        if name.startswith("bigvm.live_migration.attributes."):
+            attributes.update(yaml.safe_load(getattr(shared_attributes.ModuleDocFragment, name.rpartition(".")[2].upper()))["attributes"])
     for name in ("check_mode", "diff_mode"):
-        assert documentation["attributes"][name]["support"] in ("full", "partial", "none", "N/A"), name
-        assert documentation["attributes"][name]["description"], name
+        assert attributes[name]["support"] in ("full", "partial", "none", "N/A"), name
+        assert attributes[name]["description"], name
     if talks_to_a_cluster(path):
         assert "kubernetes.core.k8s_auth_options" in documentation["extends_documentation_fragment"]
     examples = yaml.safe_load(texts["EXAMPLES"])

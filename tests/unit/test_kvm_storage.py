@@ -64,7 +64,8 @@ def sees(*writers, inode=10, uid=0):
 
 
 @pytest.mark.parametrize("second, says", [
-    (sees(*HOSTS), None), (sees("kvm-2"), "another storage: it does not see what kvm-1 wrote"), (sees(*HOSTS, inode=77), "other files of the same name"),
+    (sees(*HOSTS), None), (sees("kvm-2"), "another storage: it does not see what kvm-1 wrote"),
+    (sees(*HOSTS, inode=77), "other files of the same name"),
     (sees(*HOSTS, uid=65534), "belong to somebody else"), ([], "another storage: it does not see what kvm-1, kvm-2 wrote")])
 def test_the_same_files_on_all_hosts(second, says):
     rows = kvm_storage.proof_rows("/images", "w0rd", {"kvm-1": sees(*HOSTS), "kvm-2": second})

@@ -14,12 +14,21 @@ import difflib
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.api import path_of
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common import errors
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import node_config, node_roll
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import node_config, node_roll, target_pod
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.lease import epoch
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import mapping, rows, text
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import (
+    dig,
+    key_of,
+    labels,
+    mapping,
+    rows,
+    text,
+)
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.settings import release_of
 
 API = node_config.MACHINE_CONFIG_API
+SCHEDULABLE = "kubevirt.io/schedulable"
+FINAL = ("Succeeded", "Failed")
 PLURALS = {"MachineConfig": "machineconfigs", "KubeletConfig": "kubeletconfigs", "MachineConfigPool": "machineconfigpools",
            "PerformanceProfile": "performanceprofiles", "Tuned": "tuneds"}
 
@@ -64,20 +73,32 @@ def look(api, name):
         near = difflib.get_close_matches(name, names, n=3, cutoff=0.5) or names
         raise errors.BadInput("There is no MachineConfigPool %s." % name, "Nothing was changed. There are: %s." % ", ".join(near))
     _readable(pool)
-    nodes = node_roll.members(pool, pools, api.list(path_of("v1", "nodes")).items)
+    every = api.list(path_of("v1", "nodes")).items
+    nodes = node_roll.members(pool, pools, every)
     parts = {row.get("name") for row in rows(pool, "spec", "configuration", "source")} | {node_config.object_name(name)}
     try:
         kubevirt = next(iter(_optional(api, path_of("kubevirt.io/v1", "kubevirts"))), {})
     except errors.Forbidden:
         kubevirt = {}  # then any of the two labels of the CPU manager counts
     return {
-        "pool": pool, "pools": pools, "nodes": nodes, "now": api.clock.now(),
+        "pool": pool, "pools": pools, "nodes": nodes, "now": api.clock.now(), "guests": _guests(api, kubevirt),
+        "others": [node for node in every if node not in nodes and labels(node).get(SCHEDULABLE) == "true"
+                   and dig(node, "spec", "unschedulable") is not True],
         "machine_configs": [found for found in (config(api, part) for part in sorted(filter(None, parts))) if found],
         "kubelet_configs": _optional(api, path_of(API, PLURALS["KubeletConfig"])),
         "profiles": _optional(api, path_of(node_config.PROFILE_API, PLURALS["PerformanceProfile"])),
         "rendered": rendered(api, pool, nodes), "certificates": _certificates(api),
         "release": release_of(text(kubevirt, "status", "observedKubeVirtVersion")) if kubevirt else None,
     }
+
+
+def _guests(api, kubevirt):
+    """``[{name, node, memory}]``: the ordinary memory that each guest's pod asks of its node; of one with huge pages, its overhead."""
+    release, settings = text(kubevirt, "status", "observedKubeVirtVersion") or None, mapping(kubevirt, "spec", "configuration")
+    return [{"name": "%s/%s" % key_of(vmi), "node": text(vmi, "status", "nodeName"),
+             "memory": target_pod.requests(vmi, release, settings)["memory"]}
+            for vmi in _optional(api, path_of("kubevirt.io/v1", "virtualmachineinstances"))
+            if text(vmi, "status", "phase") not in FINAL and text(vmi, "status", "nodeName")]
 
 
 def _readable(pool):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import textwrap
 
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import gitops, migration
+from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import gitops, migration, node_roll
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.placement import label_selector_matches
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.raw import (
     condition,
@@ -182,6 +182,8 @@ def _pools(view):
         wanted, there = text(obj, "spec", "configuration", "name"), text(obj, "status", "configuration", "name")
         pending = (wanted and there and wanted != there) or _less(obj, "updatedMachineCount", "machineCount")
         paused = dig(obj, "spec", "paused") is True
+        if paused and node_roll.NOTE in mapping(obj, "metadata", "annotations"):
+            continue  # by a preparation of ours, which hands its nodes over one by one
         state = "is updating its nodes" if states["Updating"] and not paused else "is degraded" if states["Degraded"] else (
             "has a change that is not on its nodes yet" if pending else "")
         if not state:

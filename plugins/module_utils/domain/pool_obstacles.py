@@ -32,7 +32,8 @@ def problem(code, message, remedy):
 def judge(scene, wanted):
     """What makes it impossible or unsafe to begin; empty when nothing does.
 
-    :param scene: ``{pool, pools, nodes (its members), machine_configs, kubelet_configs, profiles, certificates, now}``;
+    :param scene: ``{pool, pools, nodes (its members), others (nodes beside them that guests may go to), guests: [{name, node, memory}],
+        machine_configs, kubelet_configs, profiles, certificates, now}``;
         ``certificates``: those that the operator's ControllerConfig lists, None when it cannot be read.
     :param wanted: see :func:`..node_config.objects`, and ``pages`` (int, ``auto`` or None), ``numa_nodes``,
         ``reserve`` (bytes or None), ``iommu`` (``auto``, ``intel``, ``amd``, ``off``), ``adopt`` (names),
@@ -41,7 +42,7 @@ def judge(scene, wanted):
     name = text(scene["pool"], "metadata", "name")
     if name in CONTROL_PLANE:
         return [problem("control_plane", "%s is the pool of the control plane." % name, "Guests belong on workers; name their pool.")]
-    return [row for part in (_pool, _memory, _vendor, _profile, _foreign, _rotation) for row in part(scene, wanted, name)]
+    return [row for part in (_pool, _memory, _ordinary, _vendor, _profile, _foreign, _rotation) for row in part(scene, wanted, name)]
 
 
 def _pool(scene, wanted, name):
@@ -92,6 +93,56 @@ def _memory(scene, wanted, name):
     elif not numa_pages and pages and pages % wanted["numa_nodes"]:
         yield problem("hugepages_uneven", "%d pages cannot be spread evenly over %d NUMA nodes." % (pages, wanted["numa_nodes"]),
                       "Ask for a multiple of %d." % wanted["numa_nodes"])
+
+
+def homeless(scene, pages):
+    """Names of guests that find no ordinary memory when all nodes of the pool have so many pages and one of them is empty.
+
+    Only memory is looked at, and of other pods nothing: what is found here has no place in any case that a plan would find.
+    """
+    rooms = sorted(_ordinary_memory(node) - pages * node_config.GIB for node in scene["nodes"])[:-1]
+    own = {text(node, "metadata", "name") for node in scene["nodes"]}
+    for node in scene["others"]:
+        there = sum(guest["memory"] for guest in scene["guests"] if guest["node"] == text(node, "metadata", "name"))
+        rooms.append((amount(mapping(node, "status", "allocatable").get("memory")) or 0) - there)
+    guests = sorted((guest for guest in scene["guests"] if guest["node"] in own), key=lambda guest: (-guest["memory"], guest["name"]))
+    tries = []
+    for pick in (min, max):  # the tightest room, the widest
+        left, without = list(rooms), []
+        for guest in guests:
+            fitting = [room for room in left if room >= guest["memory"]]
+            if fitting:
+                left[left.index(pick(fitting))] -= guest["memory"]
+            else:
+                without.append(guest["name"])
+        tries.append(without)
+    return min(tries, key=len)
+
+
+def _ordinary_memory(node):
+    """What a node offers beside pages it has already, and with them."""
+    there = mapping(node, "status", "allocatable")
+    return (amount(there.get("memory")) or 0) + (amount(there.get("hugepages-1Gi")) or 0)
+
+
+def _ordinary(scene, wanted, name):
+    pages = node_config.pages_for(scene["nodes"], wanted)
+    there = [amount(mapping(node, "status", "allocatable").get("hugepages-1Gi")) or 0 for node in scene["nodes"]]
+    begun = node_roll.load(scene["pool"]) is not None or min(there, default=0) >= (pages or 0) * node_config.GIB
+    if not pages or begun or len(there) < 2:
+        return
+    without = homeless(scene, pages)
+    if not without or homeless(scene, 0):  # without any pages it is no better: not what this is about
+        return
+    step, fits, fails = wanted["numa_nodes"], 0, -(-pages // wanted["numa_nodes"])
+    while fails - fits > 1:
+        middle = (fits + fails) // 2
+        fits, fails = (fits, middle) if homeless(scene, middle * step) else (middle, fails)
+    yield problem(
+        "ordinary_guests", "With %d pages of 1 GiB on each node of pool %s, %s would find no ordinary memory while one node is empty: "
+        "the last nodes could not be emptied." % (pages, name, ", ".join(without)),
+        "Ask for %d pages at most, have these guests backed by 1 GiB pages after they were shut down, or move them to nodes outside of "
+        "the pool." % (fits * step))
 
 
 def _vendor(scene, wanted, name):
