@@ -131,6 +131,8 @@ def _ordinary(scene, wanted, name):
     begun = node_roll.load(scene["pool"]) is not None or min(there, default=0) >= (pages or 0) * node_config.GIB
     if not pages or begun or len(there) < 2:
         return
+    if min(node_config.pages_of(node, 1, wanted.get("reserve")) or 0 for node in scene["nodes"]) < pages:
+        return  # more than there is in any case
     without = homeless(scene, pages)
     if not without or homeless(scene, 0):  # without any pages it is no better: not what this is about
         return
