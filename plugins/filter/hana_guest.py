@@ -43,7 +43,7 @@ def hana_tuning_reads(vendor):
     """The commands that read what a report needs: ``{values, settings, flags, time}``."""
     return {"values": ["grep", "-sH", "", *guest_tuning.paths()],
             "flags": ["grep", "-m2", "-E", "^(vendor_id|flags)", "/proc/cpuinfo"],
-            "time": ["systemctl", "show", "--property=ActiveState,UnitFileState", guest_tuning.CHRONYD],
+            "time": ["timeout", "5", "systemctl", "show", "--property=ActiveState,UnitFileState", guest_tuning.CHRONYD],
             "settings": ["grep", "-sHrE", guest_tuning.SETTING, *guest_tuning.setting_files(vendor)]}
 
 
