@@ -31,6 +31,7 @@ ENDED_WITHIN = 300  # s that the launchers of guests that have left may need to 
 RENEW = 120  # s between two signs of life in the lease
 FINAL = ("Succeeded", "Failed")
 
+
 def roll(task, name, run, node_name, seconds):
     """Hand an empty node to the operator, wait until it has rebooted with the new configuration; the taint stays.
 
