@@ -353,4 +353,3 @@ REFUSED = {
     "live": "A guest that is shut off is moved with mode: offline.", "suspended": "A guest that is shut off is moved with mode: offline.",
     "offline": "Shut it down first, or move it with mode: live.",
 }
-
