@@ -360,5 +360,6 @@ def test_all_extra_vars_may_be_strings(operator, cluster):
     strings(operator, cluster(topology="tiny"))
 
 
+@pytest.mark.long
 def test_all_extra_vars_may_be_strings_on_the_oldest_core(oldest, cluster):
     strings(oldest, cluster(topology="tiny"))

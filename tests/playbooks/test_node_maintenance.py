@@ -96,6 +96,7 @@ def test_every_vm_is_verified_elsewhere_and_everything_is_put_back(operator, clu
     assert {entry["outcome"] for entry in record["migrations"]} == {"moved"}
 
 
+@pytest.mark.long
 def test_the_vms_return_when_asked_and_the_biggest_travels_alone(operator, cluster):
     c = cluster(topology="default")
     before = vmis(c)
@@ -165,6 +166,7 @@ def test_a_node_with_a_vm_that_cannot_move_is_refused_before_the_cordon(operator
     assert "app-local cannot leave node-a" in run.said and "ReadWriteMany" in run.said
 
 
+@pytest.mark.long
 def test_a_vm_that_cannot_move_stays_when_it_is_named(operator, cluster):
     c = cluster(topology="blocked")
     run = operator.run("node_maintenance", **approved(c, maintenance_leave_blocked="app-local", **TINY))
@@ -338,6 +340,7 @@ def test_after_a_kill_restore_ends_what_was_begun_for_a_guest(operator, cluster)
     nothing_left(c, "hana-a")
 
 
+@pytest.mark.long
 def test_a_run_that_is_alive_is_not_disturbed(operator, cluster):
     c = cluster(topology="default")
     process = operator.start("node_maintenance", **approved(c, maintenance_progress_interval=5, **HANA))

@@ -24,7 +24,7 @@ def tune(operator, *words, **variables):
                         env={"ANSIBLE_DISPLAY_OK_HOSTS": "true"}, **{**HERE, **variables})
 
 
-@pytest.mark.parametrize("release", ["8.10", "9.4"])
+@pytest.mark.parametrize("release", [pytest.param("8.10", marks=pytest.mark.long), "9.4"])
 def test_assert_mode_prints_a_line_a_value_and_fails_where_one_is_wrong(operator, release):
     run = tune(operator, hana_guest_tuning_release=release)
     assert run.rc == 2
