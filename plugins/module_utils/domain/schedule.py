@@ -33,6 +33,7 @@ def _course(jobs, order, places, width, source, targets, began=0.0, until=math.i
     """``[(start, end)]`` as the jobs stand in ``order``, each going to its place; None when one ends after ``until``."""
     found, starts, following, now, busy, width = [None] * len(order), [], 0, began, 0, max(1, width)
     preparing, copying, left, rates = [], [], [], []  # preparing: heap of (when its copy begins, its turn); copying: turns
+    wire = sum(jobs[index].volume for index in order)  # what must still leave by the source's NIC
     while True:
         while following < len(order) and busy < width:
             starts.append(now)
@@ -48,7 +49,8 @@ def _course(jobs, order, places, width, source, targets, began=0.0, until=math.i
         if step == math.inf:  # what gets nothing never ends
             return [row or (starts[turn] if turn < len(starts) else math.inf, math.inf) for turn, row in enumerate(found)]
         now += step
-        if now > until:
+        wire -= sum(rates) * step
+        if now + wire / source > until + 1e-6 * until:
             return None
         left = [volume - rate * step for volume, rate in zip(left, rates)]
         changed = False
