@@ -192,7 +192,8 @@ class KubevirtCluster(LabCluster):
                 self._delete(path_of(GV, plural, item["metadata"]["namespace"], item["metadata"]["name"]))
         for item in self.api.list(POLICIES).items:
             self._delete("%s/%s" % (POLICIES, item["metadata"]["name"]))
-        self.until("GET", path_of(GV, "virtualmachineinstances"), lambda code, data: not data["items"], seconds=60)
+        for plural in ("virtualmachineinstances", "virtualmachineinstancemigrations"):
+            self.until("GET", path_of(GV, plural), lambda code, data: not data["items"], seconds=60)
         self.http("PATCH", "/api/v1/namespaces/default", {"metadata": {"labels": None}}, content_type=MERGE)
         for path in SWEPT:
             if nodes or path != "/api/v1/nodes":
