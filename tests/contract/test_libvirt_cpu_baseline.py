@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 import pytest
+from libvirt_steps import Clock
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import cpu
@@ -29,19 +30,6 @@ HOSTS = {  # name: model, what else it names, QEMU
     "kvm-b": ("Westmere", {"avx": "require", "aes": "disable", "vme": "require"}, "9.0.0"),
     "kvm-c": ("Nehalem", {"avx": "require", "aes": "require"}, "9.1.0"),
 }
-
-
-class Clock:
-    """Time that passes only by waiting."""
-
-    def __init__(self):
-        self.time = 0.0
-
-    def now(self):
-        return self.time
-
-    def sleep(self, seconds):
-        self.time += seconds
 
 
 class Domain:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import types
 
 import pytest
+from libvirt_steps import Clock
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
 from ansible_collections.bigvm.live_migration.plugins.module_utils.hypervisor import dirty
@@ -27,19 +28,6 @@ class NoHosts:
 
     def close(self):
         pass
-
-
-class Clock:
-    """Time that passes while somebody waits."""
-
-    def __init__(self):
-        self.time = 0.0
-
-    def now(self):
-        return self.time
-
-    def sleep(self, seconds):
-        self.time += seconds
 
 
 def options(**given):

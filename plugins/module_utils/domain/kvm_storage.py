@@ -17,7 +17,6 @@ from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.quanti
 
 NOTE = "RHEL: sharing disk images"
 NFS = ("nfs", "nfs4")
-NFS_OPTIONS = "rw,_netdev,hard,proto=tcp,vers=4.2"
 EXPORT_OPTIONS = "rw,sync,no_root_squash"
 SPECIAL = re.compile(r"[\s\"'#\\()]")
 

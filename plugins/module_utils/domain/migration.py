@@ -16,7 +16,6 @@ from collections import namedtuple
 MANAGED_BY = "app.kubernetes.io/managed-by"
 US = "bigvm.live_migration"
 RUN_LABEL = "live-migration.bigvm.io/run"
-VMI_LABEL = "kubevirt.io/vmi-name"
 HOSTNAME = "kubernetes.io/hostname"
 
 FINAL = ("Succeeded", "Failed")

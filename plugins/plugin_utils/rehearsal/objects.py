@@ -30,7 +30,6 @@ CPU_FEATURES = (
 )
 CPU_MODELS = ("SapphireRapids", "Icelake-Server", "Cascadelake-Server", "Skylake-Server-IBRS")
 REQUIRED_FEATURES = ("invtsc", "tsc_adjust", "vmx")
-STATIC = "static"
 
 
 def condition(kind, state, reason=None, message=None, since=None, probe=False):
