@@ -136,7 +136,7 @@ PARTS = [
     pytest("lab-playbooks", "tests/playbooks", "-m", "long"),
     pytest("lab-kubernetes", "tests/lab/kubernetes", "tests/contract", BIGVM_CLUSTER="lab"),
     pytest("lab-kubevirt", "tests/lab/kubevirt", "tests/contract", BIGVM_CLUSTER="kubevirt"),
-    pytest("lab-libvirt", "tests/lab/libvirt", "-n", "2", "--dist", "loadfile"),
+    pytest("lab-libvirt", "tests/lab/libvirt", "-n", "3", "--dist", "worksteal"),
     pytest("lab-prometheus", "tests/lab/prometheus"),
     pytest("molecule", "tests/molecule", "-n", "2"),
 ]

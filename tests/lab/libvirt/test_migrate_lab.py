@@ -81,8 +81,8 @@ def test_offline_moves_the_definition(lab, guest, move):
 
 def test_given_up_in_time_and_done_the_second_time(lab, guest, move):
     name = guest("m-time", dirty_mb=64, dirty_rate=60)
-    failed = move(name, bandwidth="24Mi", timeout="18s", progress_interval=2)
-    assert failed["failed"] and "its time of 18 s was over" in failed["msg"] and "runs on kvm-a as before" in failed["msg"], failed
+    failed = move(name, bandwidth="16Mi", timeout="26s", progress_interval=2)  # a busy machine's guest changes 25 MB/s at least
+    assert failed["failed"] and "its time of 26 s was over" in failed["msg"] and "runs on kvm-a as before" in failed["msg"], failed
     assert any("copy" in line and "MiB left" in line for line in failed["lines"]), failed["lines"]
     assert any("not converging" in line for line in failed["lines"]), failed["lines"]
     lab.lives_on(name, "a")
