@@ -58,7 +58,10 @@ start() {
   if masked $1; then echo "Unit $1 is masked." >&2; return 1; fi
   case $1 in
     firewalld.service) [ -e $run/$1 ] || { [ -S /run/dbus/system_bus_socket ] || { mkdir -p /run/dbus; dbus-daemon --system --fork; }
-                       firewalld --nopid >/run/firewalld.out 2>&1; firewall-cmd --state >/dev/null; } ;;
+                       firewalld --nopid >/run/firewalld.out 2>&1
+                       tries=60  # as systemd does, until it has its name on the bus
+                       until firewall-cmd --state >/dev/null 2>&1 || [ $((tries -= 1)) = 0 ]; do sleep 0.5; done
+                       firewall-cmd --state >/dev/null; } ;;
     virtqemud.service|libvirtd.service) kill -USR1 1 ;;  # has the lab start its libvirt anew
   esac && touch $run/$1
 }

@@ -117,6 +117,8 @@ def ansible_test(name, pattern, *words):
     return Part(name, [sys.executable, str(TOOLS / "run_ansible_test.py"), name, *words], by_target(pattern))
 
 
+TWO_LABS = ("-n", "2", "--dist", "worksteal")  # each worker has one of its own; much of a test is waiting
+
 PARTS = [
     # the long ones first: two parts run side by side
     pytest("contract", "tests/contract", "-m", "not long"),
@@ -134,8 +136,8 @@ PARTS = [
     Part("ratchet", [sys.executable, str(TOOLS / "ratchet.py")], by_exit()),
     pytest("lab-contract", "tests/contract", "-m", "long"),
     pytest("lab-playbooks", "tests/playbooks", "-m", "long"),
-    pytest("lab-kubernetes", "tests/lab/kubernetes", "tests/contract", BIGVM_CLUSTER="lab"),
-    pytest("lab-kubevirt", "tests/lab/kubevirt", "tests/contract", BIGVM_CLUSTER="kubevirt"),
+    pytest("lab-kubernetes", "tests/lab/kubernetes", "tests/contract", *TWO_LABS, BIGVM_CLUSTER="lab"),
+    pytest("lab-kubevirt", "tests/lab/kubevirt", "tests/contract", *TWO_LABS, BIGVM_CLUSTER="kubevirt"),
     pytest("lab-libvirt", "tests/lab/libvirt", "-n", "3", "--dist", "worksteal"),
     pytest("lab-prometheus", "tests/lab/prometheus"),
     pytest("molecule", "tests/molecule", "-n", "2"),
