@@ -15,17 +15,22 @@ import shlex
 import time
 import uuid
 
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible.plugins.connection import ConnectionBase
 from ansible.utils.display import Display
 
 display = Display()
 LONGEST = 30 * 86400  # seconds that a job may take; its own timeout is the one that counts
 FIRST, LONGEST_PAUSE = 0.3, 5.0  # seconds between looks: soon for a small guest, seldom for one that takes an hour
-
+PATIENCE = 300.0  # seconds that the host may be out of reach: the job goes on without us
 
 GRACE = 5  # looks at a job without anybody before it is given up: its result is written a moment after its end
 DEAD = ("The job that moved %s on its host has ended without a result: it was killed, or the host went down. Where the guest is was not "
         "seen. Run the same task again: it finds the guest, and follows a migration that is still under way.")
+LOST = "%s: its host cannot be reached just now, the move goes on there; looking again for %d s"
+AWAY = ("The host that moves %s could not be reached for %d s (%s). The job goes on there, and where the guest is was not seen. Run the "
+        "same task again once the host answers: it finds the guest, and follows a migration that is still under way.")
 
 
 def alive(job, lines):
@@ -67,26 +72,45 @@ class ActionModule(ActionBase):
 
     def _follow(self, job, folder, lines, task_vars):
         """Show what is new until the job has ended; its result."""
-        shown, pause, without = 0, FIRST, 0
+        name = self._task.args.get("name")
+        shown, pause, without, lost = 0, FIRST, 0, None
         try:
             while True:
                 time.sleep(pause)
                 pause = min(LONGEST_PAUSE, pause * 1.3)
-                shown = self._show(lines, shown)
-                if not self._ended(folder, job, lines):
+                try:
+                    shown = self._show(lines, shown)
+                    if not self._ended(folder, job, lines):
+                        lost = None
+                        continue
+                    status = self._job(job, folder, task_vars)
+                    shown = self._show(lines, shown)
+                    if status.get("finished"):
+                        self._job(job, folder, task_vars, mode="cleanup")
+                        return _cleaned(status)
+                except AnsibleConnectionFailure as exc:
+                    if lost is None:
+                        lost = time.monotonic()
+                        display.display(LOST % (name, PATIENCE))
+                    if time.monotonic() - lost >= PATIENCE:
+                        return dict(failed=True, changed=False, msg=AWAY % (name, PATIENCE, str(exc).strip().rstrip(".")))
+                    self._anew()
                     continue
-                status = self._execute_module(module_name="ansible.legacy.async_status", task_vars=task_vars,
-                                              module_args={"jid": job, "_async_dir": folder})
-                if status.get("finished"):
-                    self._show(lines, shown)
-                    self._execute_module(module_name="ansible.legacy.async_status", task_vars=task_vars,
-                                         module_args={"jid": job, "mode": "cleanup", "_async_dir": folder})
-                    return _cleaned(status)
-                without += 1
+                lost, without = None, without + 1
                 if without == GRACE:
-                    return dict(failed=True, changed=False, msg=DEAD % self._task.args.get("name"))
+                    return dict(failed=True, changed=False, msg=DEAD % name)
         finally:
             self._remove(lines)
+
+    def _job(self, job, folder, task_vars, **more):
+        """What the job's file says."""
+        return self._execute_module(module_name="ansible.legacy.async_status", task_vars=task_vars,
+                                    module_args=dict({"jid": job, "_async_dir": folder}, **more))
+
+    def _anew(self):
+        """What is kept of a connection that broke would only hang."""
+        if type(self._connection).reset is not ConnectionBase.reset:
+            self._connection.reset()
 
     def _show(self, lines, shown):
         """Print the lines after the first ``shown``; how many there are now."""
@@ -102,7 +126,10 @@ class ActionModule(ActionBase):
         return done.get("rc") != 0
 
     def _remove(self, lines):
-        self._low_level_execute_command("rm -f %s" % _quoted(lines), sudoable=True)
+        try:
+            self._low_level_execute_command("rm -f %s" % _quoted(lines), sudoable=True)
+        except AnsibleConnectionFailure:
+            pass  # a few lines stay there
 
 
 def _shows(args):

@@ -233,6 +233,17 @@ def test_the_descheduler_relieves_the_fullest_node(make, mode):
         assert steps.vmims()[0]["spec"] == {"vmiName": "big-01", "priority": "system-maintenance"}
 
 
+def test_the_descheduler_spares_whom_it_was_asked_to(make):
+    c = make(objects=[{"apiVersion": "operator.openshift.io/v1", "kind": "KubeDescheduler",
+                       "metadata": {"name": "cluster", "namespace": "openshift-kube-descheduler-operator"},
+                       "spec": {"mode": "Automatic", "deschedulingIntervalSeconds": 60}}],
+             vms=[{"name": "kept", "memory": "12Gi", "node": "node-a",
+                   "annotations": {"descheduler.alpha.kubernetes.io/prefer-no-eviction": "true"}},
+                  {"name": "other", "count": 2, "memory": "12Gi", "node": "node-a"}])
+    c.wait(70)
+    assert [vmim["spec"]["vmiName"] for vmim in Steps(c).vmims()] == ["other-01"]
+
+
 def test_five_evacuations_come_before_a_migration_of_ours(make):
     c = make(extends="night", live_migration={"bandwidthPerMigration": "64Mi", "parallelMigrationsPerCluster": 2})
     c.api.create("/bigvm/v1/script", [{"do": [{"evict": {"namespace": "portal", "vmi": "web-*"}}]}])

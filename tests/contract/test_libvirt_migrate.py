@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import gc
 import subprocess
+from types import SimpleNamespace
 
 import pytest
+from ansible.errors import AnsibleConnectionFailure
 
 from ansible_collections.bigvm.live_migration.plugins.action import libvirt_migrate as action
 from ansible_collections.bigvm.live_migration.plugins.module_utils.common.errors import BadInput
@@ -105,6 +107,45 @@ def test_a_job_that_died_with_its_host_is_not_waited_for(tmp_path):
     tell("still there")
     job.write_text('{"started": 1, "finished": 1}')
     assert not waits()
+
+
+class Following(action.ActionModule):
+    """The action with a host that answers as ``script`` says: ``gone``, ``works``, ``dead`` or ``done``, and in the end as the last."""
+
+    def __init__(self, script):
+        self._task = SimpleNamespace(args={"name": "app"})
+        self._connection = SimpleNamespace()
+        self.script, self.anew, self.now = list(script), 0, ""
+
+    def _low_level_execute_command(self, command, **how):
+        if command.startswith("tail"):  # what every look begins with
+            self.now = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if self.now == "gone":
+            raise AnsibleConnectionFailure("Connection timed out.")
+        return {"rc": int(self.now != "works"), "stdout_lines": []}
+
+    def _execute_module(self, module_args=None, **how):
+        return {"finished": int(self.now == "done"), "changed": True, "host": "kvm-b"}
+
+    def _anew(self):
+        self.anew += 1
+
+
+@pytest.mark.parametrize("script, says, anew", [
+    (["works", "done"], None, 0), (["works", "gone", "gone", "works", "done"], None, 2),
+    (["gone"], "could not be reached for 300 s (Connection timed out). The job goes on there", 29),
+    (["works", "gone", "dead"], "has ended without a result: it was killed, or the host went down", 1)])
+def test_a_host_out_of_reach_is_looked_for_again(monkeypatch, script, says, anew):
+    clock = [0.0]
+    monkeypatch.setattr(action, "time", SimpleNamespace(
+        sleep=lambda seconds: clock.__setitem__(0, clock[0] + 10), monotonic=lambda: clock[0]))
+    following = Following(script)
+    found = following._follow("j1", "/jobs", "/jobs/lines", {})
+    if says:
+        assert found["failed"] and says in found["msg"] and "Run the same task again" in found["msg"]
+    else:
+        assert found == {"changed": True, "host": "kvm-b"}
+    assert anew <= following.anew <= anew + 1
 
 
 def test_who_paused_a_guest_is_known_to_the_next_run(tmp_path, monkeypatch):

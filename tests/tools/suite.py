@@ -5,10 +5,11 @@
 
 """Run the parts of the test suite: ``suite.py NAME ...`` (parts, or the groups test, lab, lint, docs).
 
-Two parts run side by side. Each has a time budget in tests/BUDGET; passing it is
-a failure. Skips are counted and printed by reason; BIGVM_REQUIRE=NAME,... turns
-those whose reason contains a NAME into failures (``all``: every one). The last
-line is always ``N passed, N failed``.
+Two parts run side by side, and then one by one those that have workers of their
+own. Each has a time budget in tests/BUDGET; passing it is a failure. Skips are
+counted and printed by reason; BIGVM_REQUIRE=NAME,... turns those whose reason
+contains a NAME into failures (``all``: every one). The last line is always
+``N passed, N failed``.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ class Part:
     count: object
     variables: dict = dataclasses.field(default_factory=dict)
     missing: str = ""  # why it cannot run here: a skip
+    alone: bool = False  # it has workers of its own: nothing beside it
 
 
 def pytest(name, folder, *more, **variables):
@@ -109,7 +111,7 @@ def pytest(name, folder, *more, **variables):
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "--durations=5", f"--junitxml={LOGS / name}.xml", folder, *more]
     has_tests = any((ROOT / folder).rglob("test_*.py"))
     missing = "" if has_tests else f"{name}: {folder} holds no tests yet"
-    return Part(name, command, by_pytest, {"PYTHONPATH": str(BUILD), **variables}, missing)
+    return Part(name, command, by_pytest, {"PYTHONPATH": str(BUILD), **variables}, missing, "-n" in more)
 
 
 def ansible_test(name, pattern, *words):
@@ -117,7 +119,7 @@ def ansible_test(name, pattern, *words):
     return Part(name, [sys.executable, str(TOOLS / "run_ansible_test.py"), name, *words], by_target(pattern))
 
 
-TWO_LABS = ("-n", "2", "--dist", "worksteal")  # each worker has one of its own; much of a test is waiting
+SHARED_OUT = ("-n", "2", "--dist", "worksteal")  # each worker has a lab or clusters of its own
 
 PARTS = [
     # the long ones first: two parts run side by side
@@ -134,13 +136,13 @@ PARTS = [
     Part("ruff", ["ruff", "check", "--no-cache", "."], by_exit()),
     Part("build", [sys.executable, str(TOOLS / "tarball.py")], by_exit(r"galaxy\.yml|MANIFEST\.json")),
     Part("ratchet", [sys.executable, str(TOOLS / "ratchet.py")], by_exit()),
-    pytest("lab-contract", "tests/contract", "-m", "long"),
-    pytest("lab-playbooks", "tests/playbooks", "-m", "long"),
-    pytest("lab-kubernetes", "tests/lab/kubernetes", "tests/contract", *TWO_LABS, BIGVM_CLUSTER="lab"),
-    pytest("lab-kubevirt", "tests/lab/kubevirt", "tests/contract", *TWO_LABS, BIGVM_CLUSTER="kubevirt"),
-    pytest("lab-libvirt", "tests/lab/libvirt", "-n", "3", "--dist", "worksteal"),
+    pytest("lab-contract", "tests/contract", "-m", "long", *SHARED_OUT),
+    pytest("lab-playbooks", "tests/playbooks", "-m", "long", *SHARED_OUT),
+    pytest("lab-kubernetes", "tests/lab/kubernetes", "tests/contract", *SHARED_OUT, BIGVM_CLUSTER="lab"),
+    pytest("lab-kubevirt", "tests/lab/kubevirt", "tests/contract", *SHARED_OUT, BIGVM_CLUSTER="kubevirt"),
+    pytest("lab-libvirt", "tests/lab/libvirt", "-n", "3", *SHARED_OUT[2:]),
     pytest("lab-prometheus", "tests/lab/prometheus"),
-    pytest("molecule", "tests/molecule", "-n", "2"),
+    pytest("molecule", "tests/molecule", *SHARED_OUT),
 ]
 BY_HAND = [part.name for part in PARTS if part.name.startswith("lab-") or part.name == "molecule"]
 GROUPS = {
@@ -149,6 +151,7 @@ GROUPS = {
     "lint": ["ansible-lint", "yamllint", "ruff"],
     "docs": ["docs", "changelog"],
 }
+TOTALS = ["total", "lab-total"]
 
 
 # -- running ---------------------------------------------------------------
@@ -212,8 +215,8 @@ def require(results, wanted):
             result.skipped = [why for why in result.skipped if why not in forbidden]
 
 
-def show(results, total, allowed):
-    """The table, the skips by reason, the last line; true when all is well."""
+def show(results, total, allowed, most="total"):
+    """The table, the skips by reason, the last line; true when all is well. ``most``: whose budget all together have."""
     for result in sorted(results, key=lambda result: result.seconds, reverse=True):
         print(f"{result.name:<15}{result.passed:>6} passed{result.failed:>5} failed{len(result.skipped):>5} skipped"
               f"{result.seconds:>8.1f} s of {allowed[result.name]:.0f}")
@@ -224,8 +227,8 @@ def show(results, total, allowed):
         print(f"skipped {times} x: {why}")
     passed, failed = (sum(getattr(result, what) for result in results) for what in ("passed", "failed"))
     if len(results) > 1:
-        print(f"{total:.0f} s in all, {allowed['total']:.0f} allowed")
-        if total > allowed["total"]:
+        print(f"{total:.0f} s in all, {allowed[most]:.0f} allowed")
+        if total > allowed[most]:
             failed += 1
     print(f"{passed} passed, {failed} failed")
     return not failed
@@ -236,24 +239,26 @@ def main(names):
     chosen = [name for word in names for name in GROUPS.get(word, [word])]
     parts = [part for part in PARTS if part.name in chosen]
     allowed = budgets()
-    absent = sorted({name for name in chosen + ["total"] if name not in allowed})
+    absent = sorted({name for name in chosen + TOTALS if name not in allowed})
     unknown = sorted(set(chosen) - {part.name for part in parts})
     if absent or unknown:
         print(f"no such part: {', '.join(unknown) or '-'}; without a line in tests/BUDGET: {', '.join(absent) or '-'}")
         return 2
     LOGS.mkdir(parents=True, exist_ok=True)
     started, results = time.monotonic(), []
-    with concurrent.futures.ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        for done in concurrent.futures.as_completed([pool.submit(run, part, allowed[part.name]) for part in parts]):
-            result = done.result()
-            results.append(result)
-            if len(parts) == 1:
-                print(result.output, flush=True)
-            elif result.failed:
-                print(f"-- {result.name}: the end of {LOGS / result.name}.log")
-                print("\n".join(result.output.splitlines()[-SHOWN:]), flush=True)
+    for alone in (False, True):
+        with concurrent.futures.ThreadPoolExecutor(1 if alone else SIDE_BY_SIDE) as pool:
+            begun = [pool.submit(run, part, allowed[part.name]) for part in parts if part.alone is alone]
+            for done in concurrent.futures.as_completed(begun):
+                result = done.result()
+                results.append(result)
+                if len(parts) == 1:
+                    print(result.output, flush=True)
+                elif result.failed:
+                    print(f"-- {result.name}: the end of {LOGS / result.name}.log")
+                    print("\n".join(result.output.splitlines()[-SHOWN:]), flush=True)
     require(results, [name.strip() for name in os.environ.get("BIGVM_REQUIRE", "").split(",") if name.strip()])
-    return int(not show(results, time.monotonic() - started, allowed))
+    return int(not show(results, time.monotonic() - started, allowed, TOTALS[any(part.alone for part in parts)]))
 
 
 if __name__ == "__main__":

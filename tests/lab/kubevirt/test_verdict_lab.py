@@ -177,10 +177,13 @@ def test_the_verdict_comes_true(outcomes, case):
 
 
 FOLLOWS = ("kubevirt.io/nodeName", "kubevirt.io/migrationTargetNodeName")  # virt-controller carries them from the VMI to the pod later
+# annotations of backups and meshes, and what comes once the target is ready
+LEFT_OUT = ("rehearsal.bigvm.io/", "pre.hook.backup.", "post.hook.backup.", "traffic.sidecar.istio.io/", "istio.io/",
+            "kubevirt.io/migration-target-ready-timestamp")
 
 
 def drawn(pod):
-    """What of a target pod decides where it goes, and what it takes there."""
+    """What of a target pod decides where it goes and how it ends, and what it takes there."""
     asks, limits = collections.Counter(), collections.Counter()
     for container in pod["spec"]["containers"] + [one for one in pod["spec"].get("initContainers") or [] if one.get("restartPolicy")]:
         for found, wanted in ((asks, "requests"), (limits, "limits")):
@@ -194,6 +197,8 @@ def drawn(pod):
         "tolerations": [row for row in spec.get("tolerations") or [] if row.get("key") not in system],
         "labels": {key: value for key, value in pod["metadata"]["labels"].items() if key not in FOLLOWS},
         "class": spec.get("priorityClassName"), "scheduler": spec.get("schedulerName"),
+        "annotations": {key: value for key, value in pod["metadata"]["annotations"].items() if not key.startswith(LEFT_OUT)},
+        "grace": spec["terminationGracePeriodSeconds"], "restart": spec["restartPolicy"],
     }
 
 

@@ -10,10 +10,12 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
 import kvm_install as install
+from kvm_operator import Operator
 
 OVMF = "/usr/share/OVMF/OVMF_%s_4M.fd"
 NVRAM, TPM = "/var/lib/libvirt/qemu/nvram/%s.fd", "/var/lib/libvirt/swtpm/%s/tpm2/tpm2-00.permall"
@@ -150,3 +152,47 @@ def test_a_playbook_that_is_cancelled_leaves_its_move_and_the_next_run_follows(l
     assert done.returncode == 0 and ("it is followed" in done.stdout or "is on kvm-b already" in done.stdout), done.stdout + done.stderr
     lab.lives_on(name, "b")
     assert lab.defined(name) == ["b"]
+
+
+def begun(lab, name):
+    """Wait until a guest is being migrated away from a."""
+    end = time.monotonic() + 60
+    while "Unbounded" not in lab.virsh("a", "domjobinfo", name, check=False):
+        assert time.monotonic() < end, "%s is not migrated" % name
+        time.sleep(0.2)
+
+
+def test_the_source_host_crashes_in_mid_move(lab, guest, tmp_path):
+    name, somebody = guest("s-crash", **SLOW), Operator(lab, tmp_path)
+    task = {"name": name, "destination": lab.uri("b"), "bandwidth": "8Mi", "progress_interval": 1,
+            "ladder": [{"after": "10s", "do": "bandwidth", "value": "512Mi"}]}
+    (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "kvm-a", "gather_facts": False, "tasks": [
+        {"bigvm.live_migration.libvirt_migrate": task}]}]))
+    process = somebody.start("play.yml", ansible_async_dir=str(tmp_path / "jobs"))
+    begun(lab, name)
+    lab.ask("off", "a")
+    time.sleep(6)
+    lab.ask("on", "a")
+    said = " ".join(process.communicate(timeout=120)[0].split())
+    assert process.returncode == 2 and "its host cannot be reached just now, the move goes on there" in said, said
+    assert "has ended without a result: it was killed, or the host went down" in said, said
+    assert lab.active(name) == [] and lab.defined(name) == ["a"]  # as after any crash: nowhere twice, and nothing lost
+    lab.file("a", "/var/log/libvirt/%s.beat" % name).unlink(missing_ok=True)
+    lab.boot("a", name)
+    rc, said = somebody.run("play.yml", ansible_async_dir=str(tmp_path / "jobs"))
+    assert rc == 0 and "moved to kvm-b" in said, said
+    lab.lives_on(name, "b")
+
+
+def test_the_target_host_crashes_in_mid_move(lab, guest, move):
+    name, answers = guest("s-dead", **SLOW), []
+    runner = threading.Thread(target=lambda: answers.append(move(name, bandwidth="8Mi")))
+    runner.start()
+    begun(lab, name)
+    lab.ask("off", "b")
+    runner.join(150)
+    assert answers and answers[0]["failed"] and "runs on kvm-a as before" in answers[0]["msg"], answers
+    lab.ask("on", "b")
+    lab.lives_on(name, "a")
+    assert lab.defined(name) == ["a"] and move(name).get("changed")
+    lab.lives_on(name, "b")

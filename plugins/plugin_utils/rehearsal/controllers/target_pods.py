@@ -19,6 +19,8 @@ from ansible_collections.bigvm.live_migration.plugins.plugin_utils.rehearsal.obj
 
 HOSTNAME = "kubernetes.io/hostname"
 OVERHEAD = "kubevirt.io/memory-overhead-bytes"
+NOT_CARRIED = ("kubectl.kubernetes.io", "kubevirt.io/storage-observed-api-version", "kubevirt.io/latest-observed-api-version", KNOB)
+USUAL_GRACE, PADDING = 30, 30  # s: what a guest has to shut down when it does not say, and what its pod has beyond that
 
 
 class HostModelUnknown(Exception):
@@ -44,7 +46,6 @@ def launcher(vmi, generation, config):
     if target_pod.dedicated_cpus(vmi):
         limits.update(cpu=wanted["cpu"], memory=wanted["memory"])
     affinity = dict(spec.get("affinity") or {})
-    overhead = {OVERHEAD: str(target_pod.memory_overhead(vmi, generation.name, config))} if generation.overhead_report else {}
     forbidden = [{"key": label, "operator": "DoesNotExist"} for label in target_pod.forbidden_labels(vmi)]
     if forbidden:
         affinity["nodeAffinity"] = _also_required(affinity.get("nodeAffinity"), forbidden)
@@ -56,14 +57,14 @@ def launcher(vmi, generation, config):
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
             "generateName": "virt-launcher-%s-" % meta["name"], "namespace": meta["namespace"], "labels": labels,
-            "annotations": dict({"kubevirt.io/domain": meta["name"]}, **overhead), "ownerReferences": [owner(vmi)],
+            "annotations": _annotations(vmi, generation, config), "ownerReferences": [owner(vmi)],
         },
         "spec": {
             "containers": [{"name": "compute", "image": "virt-launcher:" + generation.kubevirt,
                             "resources": {"requests": wanted, "limits": limits}}],
             "nodeSelector": target_pod.node_selector(vmi, config, generation.name),
             "restartPolicy": "Never", "schedulerName": spec.get("schedulerName") or "default-scheduler",
-            "terminationGracePeriodSeconds": 30,
+            "terminationGracePeriodSeconds": spec.get("terminationGracePeriodSeconds", USUAL_GRACE) + PADDING,
         },
         "status": {"phase": "Pending", "qosClass": "Guaranteed" if target_pod.dedicated_cpus(vmi) else "Burstable"},
     }
@@ -76,6 +77,18 @@ def launcher(vmi, generation, config):
              "priorityClassName": spec.get("priorityClassName")}
     pod["spec"].update({key: value for key, value in given.items() if value})
     return pod
+
+
+def _annotations(vmi, generation, config):
+    """The guest's own, such as those that keep the descheduler away, and KubeVirt's; without those of backups and service meshes."""
+    meta = vmi["metadata"]
+    found = {"kubevirt.io/domain": meta["name"]}
+    found.update({key: value for key, value in (meta.get("annotations") or {}).items() if not key.startswith(NOT_CARRIED)})
+    found.update({"kubectl.kubernetes.io/default-container": "compute", "kubevirt.io/migrationTransportUnix": "true",
+                  "descheduler.alpha.kubernetes.io/request-evict-only": ""})
+    if generation.overhead_report:
+        found[OVERHEAD] = str(target_pod.memory_overhead(vmi, generation.name, config))
+    return found
 
 
 def migration_target(vmi, vmim, source_pod, source_node, generation, config):
