@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+from ansible_collections.bigvm.live_migration.plugins.modules import hco_live_migration_config
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils import in_process
 
 
 class ActionModule(in_process.ActionModule):
     """Prints while it works."""
 
+    module = hco_live_migration_config
     shows_progress = True

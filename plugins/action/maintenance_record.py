@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+from ansible_collections.bigvm.live_migration.plugins.modules import maintenance_record
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils import in_process
 
 
 class ActionModule(in_process.ActionModule):
     """Prints while it works."""
 
+    module = maintenance_record
     shows_progress = True

@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+from ansible_collections.bigvm.live_migration.plugins.modules import migrate_vmi
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils import in_process
 
 
 class ActionModule(in_process.ActionModule):
     """Prints while it works."""
 
+    module = migrate_vmi
     shows_progress = True

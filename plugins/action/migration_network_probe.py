@@ -7,10 +7,12 @@
 
 from __future__ import annotations
 
+from ansible_collections.bigvm.live_migration.plugins.modules import migration_network_probe
 from ansible_collections.bigvm.live_migration.plugins.plugin_utils import in_process
 
 
 class ActionModule(in_process.ActionModule):
     """Prints while it works."""
 
+    module = migration_network_probe
     shows_progress = True

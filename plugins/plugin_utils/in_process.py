@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import importlib
 import importlib.util
 import os
 import signal
@@ -32,7 +31,6 @@ from ansible.utils.display import Display
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.cluster.runner import argument_spec, outcome
 
-MODULES = "ansible_collections.bigvm.live_migration.plugins.modules."
 LIBRARIES = ("kubernetes", "urllib3", "yaml")
 SECRET_VARIABLES = ("K8S_AUTH_API_KEY", "K8S_AUTH_PASSWORD", "K8S_AUTH_PROXY_HEADERS_BASIC_AUTH",
                     "K8S_AUTH_PROXY_HEADERS_PROXY_BASIC_AUTH")
@@ -41,15 +39,19 @@ display = Display()
 
 
 class ActionModule(ActionBase):
-    """The action plugin of every cluster module: the module of the task's own name, in this process where possible."""
+    """The action plugin of every cluster module: ``module``, in this process where possible.
+
+    Each action imports its module where it is loaded itself: once, in ansible-playbook, and not in the worker of every task.
+    """
 
     _supports_check_mode = True
     _supports_async = True
+    module = None
     shows_progress = False  # whether it prints while it works
 
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
-        return run(self, importlib.import_module(MODULES + self._task.action.rpartition(".")[2]), task_vars)
+        return run(self, self.module, task_vars)
 
 
 def run(action, module, task_vars):
