@@ -3,142 +3,51 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The verdict: a table of objects that trigger each rule and of ones that do not; objects of any shape."""
+"""The verdict: a table of objects that trigger each rule and of ones that do not."""
 
 from __future__ import annotations
 
 import copy
-import functools
-import json
-import os
-import pathlib
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from verdict_objects import (
+    BIG,
+    CALCULATOR,
+    CLAIMS,
+    FEATURE,
+    FORBIDDEN,
+    FULL,
+    GIB,
+    KEY,
+    KUBEVIRT,
+    LESSER,
+    NAMELESS,
+    POD,
+    REQUIRES,
+    VMI,
+    attachment,
+    change,
+    claim,
+    cluster_quota,
+    codes,
+    handler,
+    inventory,
+    judged,
+    migrations,
+    network_policy,
+    node,
+    quota,
+    topology,
+    vmim,
+    with_condition,
+)
 
 from ansible_collections.bigvm.live_migration.plugins.module_utils.domain import (
-    guidance,
     migratability,
     policy,
-    rates,
     reasons,
     rules,
-    spare,
 )
-from ansible_collections.bigvm.live_migration.plugins.module_utils.domain.view import View
-
-GIB = 1 << 30
-NOW = 1795219200.0  # 2026-11-21T00:00:00Z
-KEY = ("sap", "hana")
-
-
-def change(obj, path, value):
-    """A copy of ``obj`` with ``value`` at the dotted path; ``...`` removes what is there."""
-    obj = copy.deepcopy(obj)
-    here, parts = obj, path.split(".")
-    for part in parts[:-1]:
-        here = here.setdefault(part, {})
-    if value is ...:
-        here.pop(parts[-1], None)
-    else:
-        here[parts[-1]] = value
-    return obj
-
-
-def node(name):
-    labels = {
-        "kubernetes.io/hostname": name, "kubernetes.io/arch": "amd64", "kubevirt.io/schedulable": "true",
-        "host-model-cpu.node.kubevirt.io/Icelake": "true", "cpu-model-migration.node.kubevirt.io/Icelake": "true",
-    }
-    return {
-        "metadata": {"name": name, "labels": labels, "annotations": {"kubevirt.io/heartbeat": "2026-11-20T23:59:30Z"}},
-        "spec": {},
-        "status": {
-            "allocatable": {"cpu": "64", "memory": "600Gi", "pods": "250", "hugepages-1Gi": "0", "devices.kubevirt.io/kvm": "1k",
-                            "devices.kubevirt.io/tun": "1k", "devices.kubevirt.io/vhost-net": "1k"},
-            "conditions": [{"type": "Ready", "status": "True"}],
-        },
-    }
-
-
-VMI = {
-    "metadata": {"name": "hana", "namespace": "sap", "uid": "vmi-1", "labels": {"app": "hana"}},
-    "spec": {
-        "architecture": "amd64", "evictionStrategy": "LiveMigrate",
-        "domain": {"memory": {"guest": "64Gi"}, "cpu": {"sockets": 4}, "devices": {}},
-        "volumes": [{"name": "root", "persistentVolumeClaim": {"claimName": "root"}}, {"name": "ci", "cloudInitNoCloud": {}}],
-    },
-    "status": {
-        "phase": "Running", "nodeName": "w1", "migrationMethod": "LiveMigration",
-        "conditions": [{"type": "Ready", "status": "True"}, {"type": "LiveMigratable", "status": "True"},
-                       {"type": "AgentConnected", "status": "True"}],
-        "volumeStatus": [{"name": "root", "persistentVolumeClaimInfo": {"claimName": "root", "accessModes": ["ReadWriteMany"]}}],
-    },
-}
-POD = {
-    "metadata": {"name": "virt-launcher-hana-1", "namespace": "sap",
-                 "labels": {"kubevirt.io": "virt-launcher", "kubevirt.io/created-by": "vmi-1"}},
-    "spec": {"nodeName": "w1", "containers": [{"resources": {"requests": {"memory": "65Gi", "cpu": "400m"}}}]},
-    "status": {"phase": "Running"},
-}
-KUBEVIRT = {
-    "metadata": {"name": "kubevirt", "namespace": "kubevirt"},
-    "spec": {"configuration": {"evictionStrategy": "LiveMigrate", "migrations": {"completionTimeoutPerGiB": 150}}},
-    "status": {"observedKubeVirtVersion": "v1.6.0"},
-}
-BASE = {
-    "now": NOW, "forbidden": [], "vmis": [VMI], "vms": [], "vmims": [], "nodes": [node("w1"), node("w2")], "pods": [POD],
-    "claims": [], "quotas": [], "kubevirts": [KUBEVIRT], "policies": [], "namespaces": [{"metadata": {"name": "sap", "labels": {}}}],
-    "target_by_name": True, "hyperconverged_api": "v1beta1",
-}
-
-
-def inventory(vmi=None, kubevirt=None, **lists):
-    found = copy.deepcopy(BASE)
-    if vmi is not None:
-        found["vmis"] = [vmi]
-    if kubevirt is not None:
-        found["kubevirts"] = [kubevirt]
-    found.update(lists)
-    return found
-
-
-def judged(found, **options):
-    answer = migratability.judge(found, **options)
-    return answer["vms"][0]
-
-
-def codes(row):
-    return {reason["code"] for reason in row["reasons"]}
-
-
-def with_condition(kind, status, reason="", message=""):
-    kept = [row for row in VMI["status"]["conditions"] if row["type"] != kind]
-    return change(VMI, "status.conditions", kept + [{"type": kind, "status": status, "reason": reason, "message": message}])
-
-
-def vmim(phase, labels=None, name="move", vmi="hana", uid="vmim-1"):
-    return {"metadata": {"name": name, "namespace": "sap", "uid": uid, "labels": labels or {}}, "spec": {"vmiName": vmi},
-            "status": {"phase": phase}}
-
-
-def migrations(**fields):
-    return change(KUBEVIRT, "spec.configuration.migrations", fields)
-
-
-def quota(hard, used, **spec):
-    return {"metadata": {"name": "limits", "namespace": "sap"}, "spec": dict({"hard": hard}, **spec),
-            "status": {"hard": hard, "used": used}}
-
-
-BIG = change(VMI, "spec.domain.memory.guest", "300Gi")
-NAMELESS = [change(node("w1"), "metadata.labels", {"kubernetes.io/arch": "amd64"}), node("w2")]
-FEATURE = {"cpu-feature.node.kubevirt.io/vmx": "true"}
-REQUIRES = change(VMI, "spec.domain.cpu", {"sockets": 4, "features": [{"name": "vmx", "policy": "require"}]})
-CLAIMS = change(POD, "spec.nodeSelector", FEATURE)
-LESSER = {"kubernetes.io/arch": "amd64", "kubevirt.io/schedulable": "true", **FEATURE}
-FORBIDDEN = {name: row[0] for name, row in reasons.LISTS.items()}
 
 
 def test_nothing_in_the_way():
@@ -174,10 +83,6 @@ def unsaid(vmi):
     return change(vmi, "status.conditions", [UNSAID])
 
 
-def claim(*modes):
-    return [{"metadata": {"name": "root", "namespace": "sap"}, "spec": {"accessModes": list(modes)}}]
-
-
 def volume_status(**row):
     return change(VMI, "status.volumeStatus", VMI["status"]["volumeStatus"] + [row])
 
@@ -186,13 +91,6 @@ def tpm(mode, release):
     vmi = change(volume_status(name="persistent-state-for-hana-x", persistentVolumeClaimInfo={
         "claimName": "persistent-state-for-hana-x", "accessModes": [mode]}), "spec.domain.devices", {"tpm": {"persistent": True}})
     return inventory(vmi, change(KUBEVIRT, "status.observedKubeVirtVersion", release))
-
-
-def handler(where, ready="True", address="10.200.5.1"):
-    row = [{"name": "n", "interface": "migration0", "ips": [address]}] if address else []
-    return {"metadata": {"name": "virt-handler-" + where, "namespace": "kubevirt", "labels": {"kubevirt.io": "virt-handler"},
-                         "annotations": {"k8s.v1.cni.cncf.io/network-status": json.dumps(row)}},
-            "spec": {"nodeName": where}, "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": ready}]}}
 
 
 def on_network(*handlers, **lists):
@@ -208,39 +106,12 @@ def numa_node(name):
     return change(offer, "metadata.labels", dict(offer["metadata"]["labels"], cpumanager="true"))
 
 
-def topology(name, *pages):
-    return {"metadata": {"name": name}, "zones": [
-        {"name": "node-%d" % index, "type": "Node", "resources": [{"name": "hugepages-1Gi", "available": free}]}
-        for index, free in enumerate(pages)]}
-
-
 def bound(*topologies, nodes=("w1", "w2")):
     return inventory(NUMA, nodes=[numa_node(name) for name in nodes], topologies=list(topologies))
 
 
-def cluster_quota(hard, used, namespace="sap"):
-    return {"metadata": {"name": "team"}, "spec": {"quota": {"hard": hard}}, "status": {
-        "total": {"hard": hard, "used": used}, "namespaces": [{"namespace": namespace, "status": {"hard": hard, "used": used}}]}}
-
-
-FULL = quota({"requests.memory": "100Gi"}, {"requests.memory": "65Gi"})
-CALCULATOR = [{"metadata": {"name": "aaq"}, "spec": {"configuration": {
-    "vmiCalculatorConfiguration": {"configName": "IgnoreVmiCalculator"}}}}]
-
-
 def system(name, said):
     return change(node(name), "status.nodeInfo", {"osImage": said})
-
-
-def attachment(**fields):
-    return {"metadata": {"name": "migration-net", "namespace": "kubevirt"},
-            "spec": {"config": json.dumps(dict({"type": "macvlan"}, **fields))}}
-
-
-def network_policy(port):
-    return {"metadata": {"name": "br1"}, "spec": {"desiredState": {"interfaces": [
-        {"name": "br-ex", "type": "ovs-bridge", "bridge": {"port": [{"name": "eno1"}]}},
-        {"name": "br1", "type": "linux-bridge", "bridge": {"port": [{"name": port}]}}]}}}
 
 
 def big_on_network(**lists):
@@ -640,161 +511,3 @@ def test_a_rule_that_stumbles_has_judged_nothing(monkeypatch):
     monkeypatch.setattr(migratability, "RULES", migratability.RULES + (stumbling,))
     row = judged(inventory())
     assert row["verdict"] == "unknown" and row["details"]["reasons"]["CheckFailed"] == ["stumbling: KeyError: 'nothing'"]
-
-
-# -- objects of any shape ------------------------------------------------------------
-
-
-ODD = st.one_of(
-    st.none(), st.booleans(), st.integers(-5, 5), st.floats(allow_nan=False), st.sampled_from(["", "x", "True", "64Gi", "v1.6.0", "v9"]),
-    st.just([]), st.just({}), st.lists(st.just({}), max_size=2), st.just({"a": {"b": [1]}}), st.just([None, "x"]),
-)
-
-
-def _paths(obj, here=()):
-    yield here
-    pairs = obj.items() if isinstance(obj, dict) else enumerate(obj) if isinstance(obj, list) else ()
-    for key, value in pairs:
-        yield from _paths(value, here + (key,))
-
-
-@functools.lru_cache(maxsize=1)
-def _real_objects():
-    folder = pathlib.Path(os.environ.get("BIGVM_SHARED") or "/nonexistent", "realdata", "objects")
-    if not folder.is_dir():
-        return []
-    yaml = pytest.importorskip("yaml")
-    return [yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*.yaml"))]
-
-
-KINDS = {
-    "VirtualMachineInstance": "vmis", "VirtualMachine": "vms", "NetworkAttachmentDefinition": "attachments",
-    "VirtualMachineInstanceMigration": "vmims", "Node": "nodes",
-    "PersistentVolumeClaim": "claims", "KubeVirt": "kubevirts", "MigrationPolicy": "policies",
-    # What was asked for and something else came: of no kind that any list here holds.
-    "NodeMaintenance": "cluster_quotas", "MachineConfigPool": "aaq_quotas", "NodeNetworkConfigurationEnactment": "network_policies",
-}
-
-
-def mutated(data, found, lists):
-    """Up to five random places of an inventory's objects replaced by something odd, or removed."""
-    for _number in range(data.draw(st.integers(1, 5))):
-        objects = found[data.draw(st.sampled_from([name for name in lists if found.get(name)]))]
-        index = data.draw(st.integers(0, len(objects) - 1))
-        path = data.draw(st.sampled_from(list(_paths(objects[index]))))
-        odd = copy.deepcopy(data.draw(ODD))
-        if not path:
-            objects[index] = odd
-            continue
-        here = objects[index]
-        for part in path[:-1]:
-            here = here[part]
-        if isinstance(here, dict) and data.draw(st.booleans()):
-            del here[path[-1]]
-        else:
-            here[path[-1]] = odd
-    return found
-
-
-def shape_is_whole(answer, count):
-    assert sum(answer["summary"].values()) == len(answer["vms"]) <= count
-    for row in answer["vms"]:
-        assert row["verdict"] in ("live", "cold_only", "blocked", "unknown")
-        assert {reason["code"] for reason in row["reasons"]} <= set(answer["reasons"])
-        assert (row["verdict"] == "live") == all(answer["reasons"][reason["code"]]["effect"] is None for reason in row["reasons"])
-        assert row["verdict"] != "live" or row["candidates"]
-
-
-def room_is_judged(found, pools):
-    """N-1, the spare memory and the advice on the same objects; a node with a guest that cannot be judged is not said to be well."""
-    room = spare.report(View(found), pools)
-    json.dumps(room)
-    spare.spare_lines(room)
-    guidance.for_view(View(found))
-    for row in room["nodes"]:
-        assert row["can_be_emptied"] is not True or not row["stuck"]
-        assert len(row["stuck"]) <= row["vms"]
-
-
-POOLS = st.recursive(st.one_of(st.none(), st.integers(-3, 3), st.sampled_from(["", "50%", "x%", "worker"])), lambda inner: st.one_of(
-    st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(
-        ["metadata", "name", "spec", "status", "maxUnavailable", "nodeSelector", "matchLabels", "machineCount"]), inner, max_size=4)),
-    max_leaves=12).map(lambda pool: [pool])
-
-
-@given(st.recursive(ODD, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(
-    st.sampled_from(["metric", "value", "p50", "p99", "max", "samples", "speed", "sent", "namespace", "name", "node", "device"]), inner)),
-    max_leaves=15))
-def test_answers_of_any_shape_about_rates_are_left_out(answers):
-    json.dumps([list(rates.by_guest(answers).values()), rates.cards(answers, {"w1"})], allow_nan=False)
-
-
-RICH_VMI = functools.reduce(lambda vmi, row: change(vmi, *row), [
-    ("spec.affinity", {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
-        {"labelSelector": {"matchExpressions": [{"key": "app", "operator": "In", "values": ["db"]}]}, "topologyKey": "zone",
-         "namespaceSelector": {"matchLabels": {"a": "b"}}}]}}),
-    ("spec.tolerations", [{"key": "x", "operator": "Exists"}]),
-    ("spec.topologySpreadConstraints", [
-        {"topologyKey": "kubernetes.io/hostname", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule", "minDomains": 1,
-         "labelSelector": {"matchLabels": {"app": "hana"}}, "matchLabelKeys": []}]),
-    ("spec.utilityVolumes", [{"name": "u"}]),
-    ("spec.domain.cpu", {"sockets": 4, "numa": {"guestMappingPassthrough": {}}}),
-    ("status.changedBlockTracking", {"backupStatus": {"backupName": "b", "completed": True}}),
-    ("status.migratedVolumes", [{"volumeName": "log", "sourcePVCInfo": {"capacity": {"storage": "1Gi"}}}]),
-], BIG)
-RICH = inventory(
-    RICH_VMI,
-    migrations(allowPostCopy=True, bandwidthPerMigration="64Mi"),
-    pods=[POD, handler("w1"), handler("w2")],
-    quotas=[quota({"requests.memory": "1Ti", "pods": "5"}, {"requests.memory": "65Gi", "pods": "1"}, scopes=["NotTerminating"])],
-    vmims=[vmim("Running")], claims=claim("ReadWriteMany"),
-    policies=[{"metadata": {"name": "p"}, "spec": {"selectors": {"virtualMachineInstanceSelector": {"app": "hana"}}}}],
-    cluster_quotas=[cluster_quota({"pods": "5"}, {"pods": "1"})], aaq_quotas=[FULL], aaqs=CALCULATOR, topologies=[topology("w2", "9Gi")],
-    attachments=[attachment()], network_policies=[network_policy("eno1")],
-    vms=[{"metadata": {"name": "off", "namespace": "sap"}, "spec": {"template": {"spec": VMI["spec"]}}, "status": {}}],
-)
-LISTS = ["vmis", "vms", "vmims", "nodes", "pods", "claims", "quotas", "kubevirts", "policies", "namespaces", "cluster_quotas",
-         "aaq_quotas", "aaqs", "topologies", "attachments", "network_policies"]
-
-
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.data())
-def test_objects_of_any_shape_get_a_verdict(data):
-    found = mutated(data, copy.deepcopy(RICH), LISTS)
-    shape_is_whole(migratability.judge(found), 2)
-    room_is_judged(found, data.draw(POOLS))
-
-
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(st.data())
-def test_mutated_real_objects_get_a_verdict(data):
-    real = _real_objects()
-    if not real:
-        pytest.skip("BIGVM_SHARED does not name the folder with real objects")
-    found = inventory(vmis=[], nodes=[node("w1"), node("w2")])
-    for obj in real:
-        if obj.get("kind") in KINDS:
-            found.setdefault(KINDS[obj["kind"]], []).append(copy.deepcopy(obj))
-    if data.draw(st.booleans()):
-        for obj in found["vmis"]:
-            obj["metadata"]["name"] = "a-name-that-is-longer-than-a-label-may-be-" * 2 + obj["metadata"]["name"]
-    found["kubevirts"].reverse()
-    pools = [copy.deepcopy(obj) for obj in real if obj.get("kind") == "MachineConfigPool"]
-    found = mutated(data, dict(found, pools=pools), LISTS + ["pools"])
-    shape_is_whole(migratability.judge(found), 40)
-    room_is_judged(found, found["pools"])
-
-
-def test_real_guests():
-    real = {obj["metadata"]["name"]: obj for obj in _real_objects() if obj.get("kind") == "VirtualMachineInstance"}
-    if not real:
-        pytest.skip("BIGVM_SHARED does not name the folder with real objects")
-    answer = migratability.judge(inventory(vmis=list(real.values())))
-    rows = {row["name"]: row for row in answer["vms"]}
-    local = rows["centos-stream9-aqua-gull-95"]
-    assert local["verdict"] == "cold_only" and {"DisksNotLiveMigratable", "EvictionStopsGuest"} <= codes(local)
-    assert "PVC centos-stream9-aqua-gull-95-volume is not shared" in local["details"]["reasons"]["DisksNotLiveMigratable"][0]
-    assert codes(rows["vmi-migratable"]) >= {"PhaseUnknown"} and rows["vmi-migratable"]["verdict"] == "unknown"
-    # LiveMigratable, but its node is not among these.
-    assert rows["todd-vessell.foreman-isc.lan"]["verdict"] == "unknown"
-    assert "CheckFailed" not in answer["reasons"]
