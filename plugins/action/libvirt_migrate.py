@@ -24,13 +24,12 @@ display = Display()
 LONGEST = 30 * 86400  # seconds that a job may take; its own timeout is the one that counts
 FIRST, LONGEST_PAUSE = 0.3, 5.0  # seconds between looks: soon for a small guest, seldom for one that takes an hour
 PATIENCE = 300.0  # seconds that the host may be out of reach: the job goes on without us
-
 GRACE = 5  # looks at a job without anybody before it is given up: its result is written a moment after its end
 DEAD = ("The job that moved %s on its host has ended without a result: it was killed, or the host went down. Where the guest is was not "
         "seen. Run the same task again: it finds the guest, and follows a migration that is still under way.")
-LOST = "%s: its host cannot be reached just now, the move goes on there; looking again for %d s"
-AWAY = ("The host that moves %s could not be reached for %d s (%s). The job goes on there, and where the guest is was not seen. Run the "
-        "same task again once the host answers: it finds the guest, and follows a migration that is still under way.")
+LOST = "%s: its host cannot be reached just now; unless it went down, the move goes on there. Looking again for %d s"
+AWAY = ("The host that moves %s could not be reached for %d s (%s). Unless it went down, the job goes on there; where the guest is was not "
+        "seen. Run the same task again once the host answers: it finds the guest, and follows a migration that is still under way.")
 
 
 def alive(job, lines):
@@ -109,8 +108,12 @@ class ActionModule(ActionBase):
 
     def _anew(self):
         """What is kept of a connection that broke would only hang."""
-        if type(self._connection).reset is not ConnectionBase.reset:
+        if type(self._connection).reset is ConnectionBase.reset:
+            return
+        try:
             self._connection.reset()
+        except AnsibleConnectionFailure:
+            pass  # some connect at once; the next look tries again
 
     def _show(self, lines, shown):
         """Print the lines after the first ``shown``; how many there are now."""

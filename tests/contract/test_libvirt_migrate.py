@@ -133,7 +133,7 @@ class Following(action.ActionModule):
 
 @pytest.mark.parametrize("script, says, anew", [
     (["works", "done"], None, 0), (["works", "gone", "gone", "works", "done"], None, 2),
-    (["gone"], "could not be reached for 300 s (Connection timed out). The job goes on there", 29),
+    (["gone"], "could not be reached for 300 s (Connection timed out). Unless it went down, the job goes on there", 29),
     (["works", "gone", "dead"], "has ended without a result: it was killed, or the host went down", 1)])
 def test_a_host_out_of_reach_is_looked_for_again(monkeypatch, script, says, anew):
     clock = [0.0]
@@ -146,6 +146,26 @@ def test_a_host_out_of_reach_is_looked_for_again(monkeypatch, script, says, anew
     else:
         assert found == {"changed": True, "host": "kvm-b"}
     assert anew <= following.anew <= anew + 1
+
+
+def test_a_connection_that_connects_anew_at_once_may_fail_in_that():
+    class Eager(action.ConnectionBase):
+        transport = "eager"
+        tried = 0
+
+        def __init__(self):
+            pass
+
+        def reset(self):
+            Eager.tried += 1
+            raise AnsibleConnectionFailure("still away")
+
+        _connect = exec_command = put_file = fetch_file = close = None
+
+    eager = object.__new__(action.ActionModule)
+    eager._connection = Eager()
+    eager._anew()
+    assert Eager.tried == 1
 
 
 def test_who_paused_a_guest_is_known_to_the_next_run(tmp_path, monkeypatch):
